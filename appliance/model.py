@@ -1,0 +1,300 @@
+"""The words of the project as frozen values, and the table of what a machine may do next."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from appliance.errors import Problem
+
+
+class Firmware(Enum):
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class MachineState(Enum):
+    DISCOVERED = "discovered"
+    """It reported what it is; nobody said yet what it should be."""
+    ASSIGNED = "assigned"
+    """It has a profile; nothing may be written to its disks."""
+    ARMED = "armed"
+    """A person or a rule allowed one installation."""
+    INSTALLING = "installing"
+    """It fetched its plan and reports steps."""
+    INSTALLED = "installed"
+    """It boots from its own disk."""
+    FAILED = "failed"
+    """A step failed or the plan was refused; a person has to look."""
+
+
+TRANSITIONS: Mapping[MachineState, frozenset[MachineState]] = {
+    MachineState.DISCOVERED: frozenset({MachineState.ASSIGNED, MachineState.ARMED}),
+    MachineState.ASSIGNED: frozenset({MachineState.ASSIGNED, MachineState.ARMED}),
+    MachineState.ARMED: frozenset(
+        {MachineState.ARMED, MachineState.ASSIGNED, MachineState.INSTALLING, MachineState.FAILED}
+    ),
+    # A machine that was switched off half-way starts again: INSTALLING -> INSTALLING.
+    MachineState.INSTALLING: frozenset(
+        {MachineState.INSTALLING, MachineState.INSTALLED, MachineState.FAILED, MachineState.ASSIGNED}
+    ),
+    MachineState.INSTALLED: frozenset({MachineState.ARMED, MachineState.ASSIGNED}),
+    MachineState.FAILED: frozenset({MachineState.ARMED, MachineState.ASSIGNED, MachineState.FAILED}),
+}
+
+
+def check_transition(mac: str, before: MachineState, after: MachineState) -> None:
+    """Raise Problem when a machine may not go from `before` to `after`."""
+    if after not in TRANSITIONS[before]:
+        allowed = ", ".join(sorted(state.value for state in TRANSITIONS[before]))
+        raise Problem(
+            f"machine {mac} is {before.value} and cannot become {after.value}",
+            hint=f"from {before.value} it can become: {allowed}",
+        )
+
+
+@dataclass(frozen=True)
+class Disk:
+    """One disk as the installer sees it."""
+
+    path: str
+    size_bytes: int
+    transport: str = ""
+    removable: bool = False
+    serial: str = ""
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a machine says of itself. Any text may be empty; the machine is not trusted."""
+
+    mac: str
+    firmware: Firmware
+    memory_bytes: int = 0
+    uuid: str = ""
+    cpu: str = ""
+    vendor: str = ""
+    product: str = ""
+    serial: str = ""
+    disks: tuple[Disk, ...] = ()
+
+
+@dataclass(frozen=True)
+class Machine:
+    mac: str
+    """Lower case, colons."""
+    state: MachineState
+    name: str = ""
+    profile: str | None = None
+    facts: Facts | None = None
+    release: str | None = None
+    """The release it is being installed from or was installed from."""
+    problem: str = ""
+    """Why it is FAILED."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One entry of a machine's or a job's timeline."""
+
+    subject: str
+    """A machine's MAC, or `job:<id>`."""
+    at: float
+    """Seconds since the epoch."""
+    stage: str
+    status: str = "done"
+    """begin, done, failed, note."""
+    seconds: float | None = None
+    size_bytes: int | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class StageSource:
+    """Where a profile's stage comes from.
+
+    `location` is a path, a URL, or `reference:build` / `reference:install`. For a URL, `digests` and
+    `signature` name the URLs (default: the location with .DIGESTS and .asc added) and `keyring` the file
+    of public keys that may have signed it. `sha256` pins a local file.
+    """
+
+    location: str
+    sha256: str = ""
+    digests: str = ""
+    signature: str = ""
+    keyring: Path | None = None
+
+
+@dataclass(frozen=True)
+class Partition:
+    name: str
+    size_bytes: int | None
+    """None: the rest of the disk."""
+    filesystem: str = ""
+    """ext4, vfat, swap, or empty for none."""
+    mount: str = ""
+    firmware: Firmware | None = None
+    """Only made on machines with this firmware."""
+
+
+@dataclass(frozen=True)
+class DiskLayout:
+    partitions: tuple[Partition, ...]
+    min_size_bytes: int
+    """A disk smaller than this does not match."""
+    transport: str = ""
+    model: str = ""
+    serial: str = ""
+    """Glob patterns a disk must match; empty matches any."""
+
+
+@dataclass(frozen=True)
+class MatchRule:
+    """All given glob patterns must match a machine's facts. `arm`: a match also allows one installation."""
+
+    mac: str = ""
+    vendor: str = ""
+    product: str = ""
+    serial: str = ""
+    uuid: str = ""
+    arm: bool = False
+    source: str = ""
+    """file and table, for messages."""
+
+    @property
+    def patterns(self) -> Mapping[str, str]:
+        names = ("mac", "vendor", "product", "serial", "uuid")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One kind of machine, its parents already folded in."""
+
+    name: str
+    description: str
+    arch: str
+    chost: str
+    portage_profile: str
+    """`repository:path`, as a make.profile names it, e.g. `distserver:amd64`."""
+    stage: StageSource
+    install_stage: StageSource
+    """What is unpacked on the machine; the same as `stage` unless the profile says otherwise."""
+    kernel_package: str
+    kernel_arguments: str
+    kernel_config: str
+    """Kconfig fragment text, parents first."""
+    portage: Mapping[str, bytes]
+    """Files of /etc/portage by relative path."""
+    world: tuple[str, ...]
+    disk: DiskLayout
+    match: tuple[MatchRule, ...] = ()
+    lineage: tuple[str, ...] = ()
+    """The profiles it was folded from, most distant parent first, itself last."""
+
+
+@dataclass(frozen=True)
+class Repository:
+    name: str
+    location: Path
+
+
+@dataclass(frozen=True)
+class Site:
+    """All an admin says, read and checked."""
+
+    path: Path
+    name: str
+    repositories: tuple[Repository, ...]
+    """The main repository first."""
+    profiles: Mapping[str, Profile]
+    http_port: int = 80
+    web_host: str = "127.0.0.1"
+    web_port: int = 8080
+    address: str = ""
+    """IPv4 address to serve from; empty: the interface's own."""
+    jobs: int = 0
+    """Packages built at a time; 0: one per two processors."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """One binary package in the pool."""
+
+    sha256: str
+    cpv: str
+    build_id: int
+    size_bytes: int
+    build_key: str
+    built_at: float
+    index_entry: str
+    """Its paragraph of a Packages index, without PATH."""
+
+
+@dataclass(frozen=True)
+class Release:
+    id: str
+    profile: str
+    created_at: float
+    snapshot: str
+    packages: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Job:
+    id: int
+    kind: str
+    profile: str
+    state: str
+    """running, done, failed, interrupted."""
+    started_at: float
+    ended_at: float | None = None
+    message: str = ""
+    log: str = ""
+    """Path of its log, relative to the state directory."""
+
+
+@dataclass(frozen=True)
+class LocalBoot:
+    """Boot from the machine's own disk."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class NetBoot:
+    """Boot a release's kernel and installer."""
+
+    release: str
+    arguments: str
+    """Kernel command line."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Send nothing: the firmware goes on with its next boot device."""
+
+    reason: str
+
+
+BootTarget = LocalBoot | NetBoot | Silence
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The layout of the state directory."""
+
+    path: Path
+    store: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", self.path / "store.sqlite")
+
+    def room(self, name: str) -> Path:
+        """A directory of the state, made when missing: snapshots, distfiles, stages, roots, pool, ..."""
+        place = self.path / name
+        place.mkdir(parents=True, exist_ok=True)
+        return place

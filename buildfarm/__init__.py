@@ -1,0 +1,1 @@
+"""Snapshots, roots, builds, kernels and releases."""

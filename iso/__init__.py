@@ -1,0 +1,1 @@
+"""Writes CD images and USB sticks."""

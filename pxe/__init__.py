@@ -1,0 +1,1 @@
+"""Answers booting machines: DHCP/PXE, TFTP and HTTP boot."""
