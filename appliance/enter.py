@@ -23,7 +23,7 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
 
 
 def make_place(target: str, *, directory: bool) -> None:
-    if os.path.lexists(target):  # noqa: PTH110
+    if os.path.lexists(target):
         return
     if directory:
         os.makedirs(target, exist_ok=True)  # noqa: PTH103
@@ -58,7 +58,7 @@ def devices(root: str) -> None:
     os.mkdir(f"{root}/dev/shm")  # noqa: PTH102
     mount("tmpfs", f"{root}/dev/shm", "tmpfs", 0, "mode=1777")
     for name, place in LINKS.items():
-        os.symlink(place, f"{root}/dev/{name}")
+        os.symlink(place, f"{root}/dev/{name}")  # noqa: PTH211
 
 
 def apply(root: str, entry: dict[str, Any]) -> None:
@@ -67,7 +67,13 @@ def apply(root: str, entry: dict[str, Any]) -> None:
         case "overlay":
             make_place(target or root, directory=True)
             layers = ":".join(entry["lower"])
-            mount("overlay", target, "overlay", 0, f"lowerdir={layers},upperdir={entry['upper']},workdir={entry['work']}")
+            mount(
+                "overlay",
+                target,
+                "overlay",
+                0,
+                f"lowerdir={layers},upperdir={entry['upper']},workdir={entry['work']}",
+            )
         case "bind":
             bind(entry["source"], target, read_only=entry["read_only"])
         case "image":

@@ -59,11 +59,19 @@ class Sandbox:
     mounts: Sequence[Mount] = ()
     network: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
-    cwd: PurePosixPath = PurePosixPath("/")
+    cwd: str = "/"
 
     def prefix(self) -> list[str]:
         """The argv prefix that makes a program run inside."""
-        spaces = ["--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child=KILL", "--propagation=private"]
+        spaces = [
+            "--mount",
+            "--pid",
+            "--ipc",
+            "--uts",
+            "--fork",
+            "--kill-child=KILL",
+            "--propagation=private",
+        ]
         table = {
             "root": str(self.root),
             "mounts": [
@@ -75,7 +83,7 @@ class Sandbox:
                 *(_entry(m) for m in self.mounts if not isinstance(m, Overlay)),
             ],
             "loopback": not self.network,
-            "cwd": str(self.cwd),
+            "cwd": self.cwd,
             "env": {"HOME": "/root", "TERM": "dumb", "LANG": "C.UTF-8", "PATH": PATH, **self.env},
         }
         return [

@@ -1,0 +1,27 @@
+"""The store: SQLite in WAL mode, one module per aggregate, numbered migrations."""
+
+from pathlib import Path
+
+from appliance.store.database import Database
+from appliance.store.events import Events
+from appliance.store.jobs import Jobs
+from appliance.store.machines import Machines
+from appliance.store.packages import Packages
+from appliance.store.releases import Releases
+from appliance.store.tokens import Tokens
+
+
+class Store:
+    """Everything that is remembered. Each thread opens its own; several processes may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(path)
+        self.machines = Machines(self.database)
+        self.events = Events(self.database)
+        self.jobs = Jobs(self.database)
+        self.packages = Packages(self.database)
+        self.releases = Releases(self.database)
+        self.tokens = Tokens(self.database)
+
+    def close(self) -> None:
+        self.database.close()

@@ -1,0 +1,55 @@
+"""Events: the timeline of a machine or a job, kept in the order they came."""
+
+from appliance.model import Event
+from appliance.store.database import Database
+
+PER_SUBJECT = 5000
+"""A machine in a boot loop must not fill the disk: its oldest events go."""
+
+
+class Events:
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def add(self, event: Event) -> int:
+        with self.database.change():
+            row = self.database.execute(
+                "INSERT INTO event (subject, at, stage, status, seconds, size_bytes, message)"
+                " VALUES (?,?,?,?,?,?,?)",
+                (
+                    event.subject,
+                    event.at,
+                    event.stage,
+                    event.status,
+                    event.seconds,
+                    event.size_bytes,
+                    event.message,
+                ),
+            )
+            self.database.execute(
+                "DELETE FROM event WHERE subject = ? AND id <= coalesce((SELECT id FROM event WHERE subject = ?"
+                " ORDER BY id DESC LIMIT 1 OFFSET ?), -1)",
+                (event.subject, event.subject, PER_SUBJECT),
+            )
+            return int(row.lastrowid or 0)
+
+    def after(self, subject: str, last: int = 0) -> list[tuple[int, Event]]:
+        """The events of a subject that came after number `last`, with their numbers."""
+        rows = self.database.rows(
+            "SELECT * FROM event WHERE subject = ? AND id > ? ORDER BY id", (subject, last)
+        )
+        return [
+            (
+                row["id"],
+                Event(
+                    subject=row["subject"],
+                    at=row["at"],
+                    stage=row["stage"],
+                    status=row["status"],
+                    seconds=row["seconds"],
+                    size_bytes=row["size_bytes"],
+                    message=row["message"],
+                ),
+            )
+            for row in rows
+        ]
