@@ -1,0 +1,206 @@
+"""DHCP packets (RFC 2131, 2132, 3396) as values: bytes in, a Packet or Malformed out, and back."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv4Address
+
+from pxe.malformed import Malformed
+
+SERVER_PORT = 67
+CLIENT_PORT = 68
+PXE_PORT = 4011
+
+BOOTREQUEST = 1
+BOOTREPLY = 2
+BROADCAST_FLAG = 0x8000
+NOBODY = IPv4Address(0)
+
+_HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s4s")
+_COOKIE = bytes((99, 130, 83, 99))
+_PAD = 0
+_END = 255
+# Relays and some ROMs drop BOOTP frames under 300 bytes (RFC 1542, 2.1).
+_SHORTEST = 300
+# edk2 drops any DHCP packet over 1472 bytes; without option 57 a client takes 576 bytes of IP (RFC 2131, 2).
+_LONGEST = 1472
+_LONGEST_UNASKED = 548
+
+
+class MessageType(IntEnum):
+    DISCOVER = 1
+    OFFER = 2
+    REQUEST = 3
+    DECLINE = 4
+    ACK = 5
+    NAK = 6
+    RELEASE = 7
+    INFORM = 8
+
+
+class Option(IntEnum):
+    VENDOR = 43
+    REQUESTED_ADDRESS = 50
+    MESSAGE_TYPE = 53
+    SERVER = 54
+    MAX_SIZE = 57
+    VENDOR_CLASS = 60
+    BOOT_FILE = 67
+    USER_CLASS = 77
+    RELAY_AGENT = 82
+    ARCHITECTURE = 93
+    MACHINE_ID = 97
+    IPXE = 175
+
+
+_LENGTHS = {Option.REQUESTED_ADDRESS: 4, Option.MESSAGE_TYPE: 1, Option.SERVER: 4, Option.MAX_SIZE: 2}
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One DHCP message; `options` in wire order, each code once."""
+
+    op: int
+    xid: int
+    chaddr: bytes
+    """The whole field, 16 bytes; `hlen` of them are the hardware address."""
+    options: tuple[tuple[int, bytes], ...] = ()
+    htype: int = 1
+    hlen: int = 6
+    hops: int = 0
+    secs: int = 0
+    flags: int = 0
+    ciaddr: IPv4Address = NOBODY
+    yiaddr: IPv4Address = NOBODY
+    siaddr: IPv4Address = NOBODY
+    giaddr: IPv4Address = NOBODY
+    sname: bytes = b""
+    file: bytes = b""
+
+    def option(self, code: int) -> bytes | None:
+        return next((value for known, value in self.options if known == code), None)
+
+    @property
+    def message_type(self) -> int | None:
+        value = self.option(Option.MESSAGE_TYPE)
+        return value[0] if value else None
+
+    @property
+    def server(self) -> IPv4Address | None:
+        """The server this message is meant for or from, option 54."""
+        value = self.option(Option.SERVER)
+        return IPv4Address(value) if value else None
+
+    @property
+    def longest_answer(self) -> int:
+        """How many bytes of DHCP message the sender takes."""
+        value = self.option(Option.MAX_SIZE)
+        asked = int.from_bytes(value, "big") if value else 0
+        return min(max(asked, _LONGEST_UNASKED), _LONGEST)
+
+
+def decode(data: bytes) -> Packet:
+    """Read one datagram. Raises Malformed, and nothing else, for bytes that are no DHCP message.
+
+    Option overload (52) is not followed: nothing this project reads is ever put there by firmware.
+    """
+    if len(data) < _HEADER.size:
+        raise Malformed("packet", expected=f"at least {_HEADER.size} bytes", came=f"{len(data)} bytes")
+    fields = _HEADER.unpack_from(data)
+    op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file, cookie = (
+        fields
+    )
+    if op not in (BOOTREQUEST, BOOTREPLY):
+        raise Malformed("op", expected="1 or 2", came=str(op))
+    if hlen > len(chaddr):
+        raise Malformed("hlen", expected="at most 16", came=str(hlen))
+    if cookie != _COOKIE:
+        raise Malformed("magic cookie", expected=_COOKIE.hex(), came=cookie.hex())
+    options: dict[int, bytes] = {}
+    for code, value in sub_options(data[_HEADER.size :], "option"):
+        # An option that comes twice is one long option (RFC 3396).
+        options[code] = options.get(code, b"") + value
+    _check_lengths(options)
+    return Packet(
+        op=op,
+        htype=htype,
+        hlen=hlen,
+        hops=hops,
+        xid=xid,
+        secs=secs,
+        flags=flags,
+        ciaddr=ciaddr,
+        yiaddr=yiaddr,
+        siaddr=siaddr,
+        giaddr=giaddr,
+        chaddr=chaddr,
+        sname=sname.split(b"\0", 1)[0],
+        file=file.split(b"\0", 1)[0],
+        options=tuple(options.items()),
+    )
+
+
+def sub_options(data: bytes, what: str) -> Iterator[tuple[int, bytes]]:
+    """The (code, value) pairs of an options field; a missing end mark is forgiven. Raises Malformed."""
+    at = 0
+    while at < len(data) and data[at] != _END:
+        code = data[at]
+        if code == _PAD:
+            at += 1
+            continue
+        if at + 1 == len(data):
+            raise Malformed(f"{what} {code}", expected="a length", came="the end of the packet")
+        length = data[at + 1]
+        value = data[at + 2 : at + 2 + length]
+        if len(value) < length:
+            raise Malformed(f"{what} {code}", expected=f"{length} bytes", came=f"{len(value)} bytes")
+        yield code, value
+        at += 2 + length
+
+
+def _check_lengths(options: dict[int, bytes]) -> None:
+    for code, expected in _LENGTHS.items():
+        value = options.get(code)
+        if value is not None and len(value) != expected:
+            raise Malformed(f"option {code:d}", expected=f"{expected} bytes", came=f"{len(value)} bytes")
+    architectures = options.get(Option.ARCHITECTURE)
+    if architectures is not None and (not architectures or len(architectures) % 2):
+        raise Malformed("option 93", expected="pairs of bytes", came=f"{len(architectures)} bytes")
+
+
+def encode(packet: Packet) -> bytes:
+    """The datagram for a packet, padded to 300 bytes. Raises ValueError when a field does not fit."""
+    # The last byte of sname and file stays NUL: ROMs read them as C strings.
+    for name, value, room in (("sname", packet.sname, 63), ("file", packet.file, 127)):
+        if len(value) > room:
+            raise ValueError(f"{name} is {len(value)} bytes long, expected at most {room}")
+    header = _HEADER.pack(
+        packet.op,
+        packet.htype,
+        packet.hlen,
+        packet.hops,
+        packet.xid,
+        packet.secs,
+        packet.flags,
+        packet.ciaddr.packed,
+        packet.yiaddr.packed,
+        packet.siaddr.packed,
+        packet.giaddr.packed,
+        packet.chaddr,
+        packet.sname,
+        packet.file,
+        _COOKIE,
+    )
+    return (header + encode_options(packet.options)).ljust(_SHORTEST, b"\0")
+
+
+def encode_options(options: tuple[tuple[int, bytes], ...]) -> bytes:
+    """An options field with its end mark; long values are split (RFC 3396)."""
+    parts = bytearray()
+    for code, value in options:
+        for at in range(0, max(len(value), 1), 255):
+            part = value[at : at + 255]
+            parts += bytes((code, len(part))) + part
+    parts.append(_END)
+    return bytes(parts)

@@ -1,0 +1,46 @@
+"""What this room asks of the rest of the appliance."""
+
+from pathlib import Path
+from typing import Protocol
+
+from appliance.model import BootTarget, Firmware
+
+
+class Director(Protocol):
+    """Decides for machines and keeps their timelines. Every call is quick; a MAC is lower case with colons.
+
+    `here` is where this server is seen by machines: `http://IP:PORT`.
+    """
+
+    def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
+        """What a machine that asks for a boot program is to boot."""
+
+    def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
+        """What a machine that asks for its boot script is to boot; may issue a token."""
+
+    def record(
+        self,
+        mac: str,
+        stage: str,
+        *,
+        status: str = "done",
+        size_bytes: int | None = None,
+        seconds: float | None = None,
+        message: str = "",
+    ) -> None:
+        """Add to the machine's timeline."""
+
+    def hello(self, facts_text: str, here: str) -> str:
+        """Answer to a machine that says what it is. Raises Problem when the text makes no sense."""
+
+    def plan(self, body: str, here: str) -> str:
+        """The plan for the token in the body, or a refusal. Raises Problem when the text makes no sense."""
+
+    def event(self, body: str) -> str:
+        """Take a report of a step. Raises Problem when the text makes no sense."""
+
+    def release_file(self, release: str, name: str) -> Path | None:
+        """A file of a release."""
+
+    def pool_file(self, relative: str) -> Path | None:
+        """A file of the pool, by its path below pool/."""

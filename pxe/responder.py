@@ -1,0 +1,80 @@
+"""Takes DHCP datagrams of ports 67 and 4011 and sends what the policy decides."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from pxe import dhcp
+from pxe.client import Client, identify
+from pxe.dhcp import NOBODY, MessageType, Option, Packet
+from pxe.director import Director
+from pxe.malformed import Malformed, printable
+from pxe.policy import Address, Here, Ignore, Reply, answer, refuse
+from pxe.sightings import Sightings
+
+log = logging.getLogger(__name__)
+
+Send = Callable[[int, bytes, Address], None]
+"""Send a datagram from one of our ports to an address."""
+
+
+class Responder:
+    def __init__(self, director: Director, here: Here, sightings: Sightings, send: Send) -> None:
+        self._director = director
+        self._here = here
+        self._sightings = sightings
+        self._send = send
+        self.dropped: Counter[int] = Counter()
+        """Malformed datagrams by port."""
+
+    def receive(self, datagram: bytes, sender: Address, *, port: int) -> None:
+        """Handle one datagram that came to `port`."""
+        try:
+            packet = dhcp.decode(datagram)
+        except Malformed as wrong:
+            self.dropped[port] += 1
+            log.warning(
+                "port %d: dropped a packet of %s: %s (%d so far)", port, sender[0], wrong, self.dropped[port]
+            )
+            return
+        client = identify(packet)
+        self._learn(packet, client)
+        match self._decide(packet, client, port=port, sender=sender):
+            case Reply(reply, destination):
+                self._send(port, dhcp.encode(reply), destination)
+                self._sent(reply, client, port=port)
+            case Ignore(reason, expected):
+                level = logging.DEBUG if expected else logging.INFO
+                log.log(level, "%s on port %d ignored: %s", client.mac or sender[0], port, reason)
+
+    def _decide(self, packet: Packet, client: Client, *, port: int, sender: Address) -> Reply | Ignore:
+        # Before the director is asked: every telephone on the LAN comes through here.
+        if refusal := refuse(packet, client, self._here, port=port):
+            return refusal
+        target = self._director.boot_target(client.mac, client.firmware)
+        return answer(packet, client, target, self._here, port=port, sender=sender)
+
+    def _learn(self, packet: Packet, client: Client) -> None:
+        """Note the sender's address: from its own (ciaddr), or the one it asks its DHCP server for."""
+        if packet.op != dhcp.BOOTREQUEST or not client.mac or not client.arch_ids:
+            return
+        if client.firmware:
+            self._sightings.saw_firmware(client.mac, client.firmware)
+        if packet.message_type != MessageType.REQUEST:
+            return
+        requested = packet.option(Option.REQUESTED_ADDRESS)
+        if packet.ciaddr != NOBODY:
+            self._sightings.saw_address(client.mac, str(packet.ciaddr))
+        elif requested:
+            self._sightings.saw_address(client.mac, str(IPv4Address(requested)))
+
+    def _sent(self, reply: Packet, client: Client, *, port: int) -> None:
+        what = printable(reply.file or b"a long URL")
+        arch = client.arch.name if client.arch else ""
+        kind = "iPXE" if client.ipxe else client.vendor_class
+        if port != dhcp.SERVER_PORT:
+            log.info("%s (%s, %s) told to boot %s on port %d", client.mac, arch, kind, what, port)
+        elif self._sightings.first_offer(client.mac, reply.xid):
+            log.info("%s (%s, %s) offered %s", client.mac, arch, kind, what)
+            self._director.record(client.mac, "dhcp", message=f"{arch}, {kind}: {what}")
