@@ -1,4 +1,7 @@
-"""One TFTP transfer without its socket: datagrams and the time in, datagrams out (RFC 1350, 2347-2349, 7440)."""
+"""One TFTP transfer without its socket: datagrams and the time in, datagrams out.
+
+RFC 1350, 2347 (options), 2348 (blksize), 2349 (timeout, tsize), 7440 (windowsize).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -73,6 +76,8 @@ class Limits:
     # MTU 1500 less IP, UDP and TFTP: many ROMs cannot put fragments together.
     blksize: int = 1468
     windowsize: int = 64
+    # A longer one is not confirmed: it would keep a vanished client's transfer for minutes.
+    timeout_seconds: int = 20
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def negotiate(request: Request, size: int | None, limits: Limits) -> Agreed:
                 values[name] = min(asked, limits.blksize)
             case "windowsize" if 1 <= asked <= 65535:
                 values[name] = min(asked, limits.windowsize)
-            case "timeout" if 1 <= asked <= 255:
+            case "timeout" if 1 <= asked <= limits.timeout_seconds:
                 values[name] = asked
             case "tsize" if asked >= 0 and size is not None:
                 values[name] = size

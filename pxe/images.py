@@ -1,0 +1,67 @@
+"""Makes the directory of boot programs."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from appliance.errors import Problem
+from appliance.run import run
+from pxe.policy import BIOS_PROGRAM, UEFI_LOCAL_PROGRAM, UEFI_PROGRAM
+
+IPXE = Path("/usr/lib/ipxe")
+GRUB = Path("/usr/lib/grub/x86_64-efi")
+GRUB_MKIMAGE = Path("/usr/bin/grub-mkimage")
+
+# Only FAT is known to this GRUB, so a CD or the root file system is never taken for the EFI partition.
+LOCAL_MODULES = (
+    "part_gpt",
+    "part_msdos",
+    "fat",
+    "search",
+    "search_fs_file",
+    "chain",
+    "boot",
+    "echo",
+    "sleep",
+)
+# Each line runs whatever the one before did; `exit` hands over to the firmware when there was no disk.
+LOCAL_CONFIG = """\
+echo "DistServer: looking for the local disk's boot loader"
+search --no-floppy --file --set=root /EFI/BOOT/BOOTX64.EFI
+chainloader /EFI/BOOT/BOOTX64.EFI
+boot
+echo "DistServer: no local disk has /EFI/BOOT/BOOTX64.EFI"
+exit
+"""
+
+
+def make_boot_directory(directory: Path) -> None:
+    """Fill `directory` with the boot programs. Raises Problem when one of their packages is missing.
+
+    Each file is replaced in one step, so a server may hand out the old one meanwhile.
+    """
+    needed = {
+        IPXE / BIOS_PROGRAM: "ipxe",
+        IPXE / UEFI_PROGRAM: "ipxe",
+        GRUB / "kernel.img": "grub-efi-amd64-bin",
+        GRUB_MKIMAGE: "grub-common",
+    }
+    for path, package in needed.items():
+        if not path.exists():
+            raise Problem(f"{path} is missing", hint=f"apt install {package}")
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory, prefix=".new-") as scratch:
+        new = Path(scratch)
+        for name in (BIOS_PROGRAM, UEFI_PROGRAM):
+            shutil.copyfile(IPXE / name, new / name)
+        _make_local_program(new / UEFI_LOCAL_PROGRAM, new)
+        for name in (BIOS_PROGRAM, UEFI_PROGRAM, UEFI_LOCAL_PROGRAM):
+            (new / name).chmod(0o644)
+            (new / name).replace(directory / name)
+
+
+def _make_local_program(output: Path, scratch: Path) -> None:
+    config = scratch / "local.cfg"
+    config.write_text(LOCAL_CONFIG)
+    image: list[str | Path] = ["-O", "x86_64-efi", "-d", GRUB, "-p", "/EFI/BOOT", "-c", config, "-o", output]
+    run([GRUB_MKIMAGE, *image, *LOCAL_MODULES])

@@ -1,0 +1,73 @@
+"""What a machine is to boot, as an iPXE script."""
+
+import re
+from urllib.parse import quote
+
+from appliance.model import BootTarget, LocalBoot, NetBoot, Silence
+from pxe.policy import UEFI_LOCAL_PROGRAM, Here
+
+ATTEMPTS = 5
+PAUSE_SECONDS = 2
+
+_MAGIC = "#!ipxe"
+
+
+def render(target: BootTarget, mac: str, here: Here) -> str:
+    """The script for one machine. `exit 1` hands over to the firmware's next boot device.
+
+    A plain `exit` is success to UEFI, and OVMF then stops in its setup menu.
+    """
+    match target:
+        case NetBoot():
+            lines = _netboot(target, mac, here)
+        case LocalBoot(reason):
+            lines = _local(reason, here)
+        case Silence(reason):
+            lines = [f"echo DistServer: nothing to boot: {plain(reason)}", "exit 1"]
+    return "\n".join([_MAGIC, *lines, ""])
+
+
+def _netboot(target: NetBoot, mac: str, here: Here) -> list[str]:
+    base = f"{here.url}/r/{quote(target.release, safe='')}"
+    # The machine's name travels in the URL: behind a relay or NAT its address would tell nothing.
+    asker = f"?mac={mac}"
+    lines = [
+        f"echo DistServer: {plain(target.reason)}",
+        f"echo Release {plain(target.release)} for {mac}",
+    ]
+    for attempt in range(1, ATTEMPTS + 1):
+        lines += [
+            f":attempt{attempt}",
+            f"echo Fetching kernel and installer, attempt {attempt} of {ATTEMPTS}",
+            "imgfree",
+            # Under UEFI the kernel reads its initramfs by this name from iPXE's virtual file system.
+            f"kernel {base}/kernel{asker} initrd=installer {_arguments(target.arguments)}".rstrip()
+            + f" || goto retry{attempt}",
+            f"initrd {base}/installer{asker} || goto retry{attempt}",
+            f"boot || goto retry{attempt}",
+            f":retry{attempt}",
+            f"echo Attempt {attempt} failed",
+            f"sleep {PAUSE_SECONDS}",
+        ]
+    return [*lines, "echo DistServer: giving up, booting the next device", "exit 1"]
+
+
+def _local(reason: str, here: Here) -> list[str]:
+    return [
+        f"echo DistServer: booting from the local disk: {plain(reason)}",
+        "iseq ${platform} efi && goto efi ||",
+        "sanboot --no-describe --drive 0x80 || exit 1",
+        ":efi",
+        f"chain {here.url}/boot/{UEFI_LOCAL_PROGRAM} ||",
+        "exit 1",
+    ]
+
+
+def plain(text: str) -> str:
+    """Text that iPXE prints as it is: no expansion, no comment, no operators, one line."""
+    return " ".join(re.sub(r"[^A-Za-z0-9 .,:;/_()'=+@%-]", " ", text).split())
+
+
+def _arguments(arguments: str) -> str:
+    """Kernel arguments on one line, with nothing iPXE would expand or run."""
+    return " ".join(word for word in arguments.replace("${", "").split() if word not in ("||", "&&"))
