@@ -254,6 +254,8 @@ class Job:
     message: str = ""
     log: str = ""
     """Path of its log, relative to the state directory."""
+    inputs: str = ""
+    """Hash of what it was made from; another hash is a reason for another job."""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ class Events:
                 ),
             )
             self.database.execute(
-                "DELETE FROM event WHERE subject = ? AND id <= coalesce((SELECT id FROM event WHERE subject = ?"
-                " ORDER BY id DESC LIMIT 1 OFFSET ?), -1)",
+                "DELETE FROM event WHERE subject = ? AND id <= coalesce((SELECT id FROM event"
+                " WHERE subject = ? ORDER BY id DESC LIMIT 1 OFFSET ?), -1)",
                 (event.subject, event.subject, PER_SUBJECT),
             )
             return int(row.lastrowid or 0)

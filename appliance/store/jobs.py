@@ -12,10 +12,11 @@ class Jobs:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def start(self, kind: str, profile: str, *, now: float) -> int:
+    def start(self, kind: str, profile: str, *, now: float, inputs: str = "") -> int:
         row = self.database.execute(
-            "INSERT INTO job (kind, profile, state, started_at, owner) VALUES (?, ?, 'running', ?, ?)",
-            (kind, profile, now, os.getpid()),
+            "INSERT INTO job (kind, profile, state, started_at, inputs, owner)"
+            " VALUES (?, ?, 'running', ?, ?, ?)",
+            (kind, profile, now, inputs, _process(os.getpid())),
         )
         return int(row.lastrowid or 0)
 
@@ -30,7 +31,7 @@ class Jobs:
         dead = [
             _job(row)
             for row in self.database.rows("SELECT * FROM job WHERE state = 'running' ORDER BY id")
-            if not Path(f"/proc/{row['owner']}").exists()
+            if _process(int(row["owner"].partition("@")[0])) != row["owner"]
         ]
         for job in dead:
             self.end(job.id, "interrupted", now=now, message="the process that ran it is gone")
@@ -59,4 +60,14 @@ def _job(row: sqlite3.Row) -> Job:
         ended_at=row["ended_at"],
         message=row["message"],
         log=row["log"],
+        inputs=row["inputs"],
     )
+
+
+def _process(pid: int) -> str:
+    """`PID@START` of a living process, else empty: a number alone may belong to another one by now."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return f"{pid}@{stat.rpartition(')')[2].split()[19]}"

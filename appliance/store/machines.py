@@ -25,7 +25,8 @@ class Machines:
         facts = facts_to_json(machine.facts) if machine.facts else None
         try:
             self.database.execute(
-                "INSERT INTO machine (mac, state, name, profile, facts, release, problem) VALUES (?,?,?,?,?,?,?)",
+                "INSERT INTO machine (mac, state, name, profile, facts, release, problem)"
+                " VALUES (?,?,?,?,?,?,?)",
                 (
                     machine.mac,
                     machine.state.value,

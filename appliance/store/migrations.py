@@ -65,7 +65,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             ended_at REAL,
             message TEXT NOT NULL DEFAULT '',
             log TEXT NOT NULL DEFAULT '',
-            owner INTEGER NOT NULL
+            inputs TEXT NOT NULL DEFAULT '',
+            owner TEXT NOT NULL
         )""",
     ),
 )

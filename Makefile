@@ -1,0 +1,33 @@
+# `make demo` and `make test` do all of their own set-up on a fresh Debian 12 with Python 3.11, as root.
+SHELL := /bin/bash
+VENV := .venv
+PYTHON ?= /usr/bin/python3
+FIRMWARE ?= uefi
+
+.PHONY: demo test lint bench setup lock clean
+
+demo: setup
+	$(VENV)/bin/distserver demo --firmware $(FIRMWARE)
+
+test: setup lint
+	$(VENV)/bin/pytest
+
+lint: setup
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+# One JSON object a line on standard output, progress on standard error.
+bench: setup
+	@$(VENV)/bin/python -m tests.bench
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: packages.apt requirements.lock pyproject.toml setup.sh
+	./setup.sh $(PYTHON) $(VENV)
+
+lock:
+	$(VENV)/bin/pip-compile --quiet --extra dev --generate-hashes --strip-extras --allow-unsafe --no-emit-find-links --no-emit-index-url --no-emit-trusted-host --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,215 @@
+"""`distserver up`: three processes on one store, kept running; and what each of them does."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import pwd
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import waitress
+
+from appliance.errors import Problem
+from appliance.model import Tree
+from appliance.run import run
+from appliance.services import Services
+from buildfarm.build import Progress
+from pxe import images, servers
+from webui.pages import make_app
+
+log = logging.getLogger(__name__)
+
+USER = "distserver"
+BOOT_CAPABILITIES = "net_bind_service", "net_raw"
+RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+STEADY_SECONDS = 60.0
+FARM_LOOK_SECONDS = 60.0
+RETRY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Up:
+    """What `distserver up` was asked for."""
+
+    site: Path
+    state: Path
+    interface: str
+
+    def argv(self, process: str) -> list[str]:
+        words = [sys.executable, "-m", "appliance.cli", "--state", str(self.state), "process", process]
+        return [*words, "--site", str(self.site), "--interface", self.interface]
+
+
+def up(asked: Up) -> None:
+    """Serve until a signal says stop."""
+    if os.geteuid() != 0:
+        raise Problem("`distserver up` binds ports below 1024 and makes chroots", hint="run it as root")
+    tree = Tree(asked.state.resolve())
+    services = Services(asked.site, tree)
+    site = services.live.now()
+    address = site.address or servers.interface_address(asked.interface)
+    ipaddress.IPv4Address(address)
+    user = service_user()
+    images.make(tree.room("boot"))
+    hand_over(tree, user)
+    log.info("serving %s on %s, http://%s:%d", site.name, asked.interface, address, site.http_port)
+    log.info("web page: http://%s:%d/login/%s", site.web_host, site.web_port, services.login_token())
+    services.store.close()
+    asyncio.run(_supervise(asked))
+
+
+def service_user() -> pwd.struct_passwd:
+    """The unprivileged user that answers the network; made at the first start."""
+    with contextlib.suppress(KeyError):
+        return pwd.getpwnam(USER)
+    log.info("adding the system user %s", USER)
+    run(
+        [
+            "useradd",
+            "--system",
+            "--no-create-home",
+            "--home-dir",
+            "/nonexistent",
+            "--shell",
+            "/usr/sbin/nologin",
+            USER,
+        ]
+    )
+    return pwd.getpwnam(USER)
+
+
+def hand_over(tree: Tree, user: pwd.struct_passwd) -> None:
+    """The store belongs to the user of boot and web; SQLite makes its side files belong to the same."""
+    tree.path.chmod(0o755)
+    for file in (tree.path, *tree.path.glob("store.sqlite*")):
+        os.chown(file, user.pw_uid, user.pw_gid)
+
+
+def _dropped(capabilities: Sequence[str]) -> list[str]:
+    """An argv prefix: the unprivileged user, with nothing but these capabilities."""
+    keep = ",".join(f"+{name}" for name in capabilities)
+    sets = f"-all,{keep}" if keep else "-all"
+    words = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs"]
+    return [*words, f"--inh-caps={sets}", f"--ambient-caps={sets}", f"--bounding-set={sets}"]
+
+
+async def _supervise(asked: Up) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_keep(_dropped(BOOT_CAPABILITIES) + asked.argv("boot"), "boot", stop))
+        tasks.create_task(_keep(_dropped(()) + asked.argv("web"), "web", stop))
+        tasks.create_task(_keep(asked.argv("farm"), "farm", stop))
+
+
+async def _keep(argv: Sequence[str], name: str, stop: asyncio.Event) -> None:
+    """Start a process again whenever it ends, more and more slowly, until told to stop."""
+    failures = 0
+    while not stop.is_set():
+        started = time.monotonic()
+        child = await asyncio.create_subprocess_exec(
+            *argv, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
+        )
+        waiting = asyncio.create_task(stop.wait())
+        ended = asyncio.create_task(child.wait())
+        await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if stop.is_set():
+            await _end(child)
+            return
+        failures = 0 if time.monotonic() - started > STEADY_SECONDS else failures + 1
+        delay = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
+        log.error("the %s process ended with status %s, again in %d s", name, child.returncode, delay)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), delay)
+
+
+async def _end(child: asyncio.subprocess.Process) -> None:
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signum)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), 10)
+            return
+
+
+def boot(asked: Up) -> None:
+    """The boot process: DHCP, TFTP and HTTP."""
+    services = Services(asked.site, Tree(asked.state))
+    site = services.live.now()
+    address = site.address or servers.interface_address(asked.interface)
+    sockets = servers.bind(asked.interface, address, site.http_port)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+        await servers.serve(sockets, services.desk, services.tree.path / "boot", stop)
+
+    asyncio.run(serve())
+
+
+def web(asked: Up) -> None:
+    """The web process: what a person sees."""
+    tree = Tree(asked.state)
+    site = Services(asked.site, tree).live.now()
+    app = make_app(lambda: Services(asked.site, tree))
+    waitress.serve(app, host=site.web_host, port=site.web_port, threads=4, ident=None)
+
+
+def farm(asked: Up) -> None:
+    """The farm process: builds what is due, one profile after the other."""
+    services = Services(asked.site, Tree(asked.state))
+    tried: dict[str, float] = {}
+    idle = threading.Event()
+    while True:
+        services.store.jobs.interrupt_dead(now=time.time())
+        now = time.monotonic()
+        due = [name for name in services.due() if now - tried.get(name, -RETRY_SECONDS) >= RETRY_SECONDS]
+        for name in due:
+            tried[name] = now
+            _build(services, name)
+        if not due:
+            idle.wait(FARM_LOOK_SECONDS)
+
+
+def _build(services: Services, name: str) -> None:
+    """One build; whatever goes wrong is logged and the farm goes on."""
+
+    def show(progress: Progress) -> None:
+        log.info("%s: %s", name, progress)
+
+    try:
+        result = services.build(name, show)
+    except Problem as problem:
+        log.error("%s: %s", name, problem)
+    except Exception:
+        log.exception("building %s", name)
+    else:
+        said = f"release {result.release.id}" if result.release else "; ".join(result.reasons)
+        log.info("%s: %s", name, said)
+
+
+def check_programs() -> None:
+    """Raises Problem that names the Debian packages which are missing on this host."""
+    needed = {
+        "mksquashfs": "squashfs-tools",
+        "gpg": "gnupg",
+        "gpgv": "gpgv",
+        "zstd": "zstd",
+        "grub-mkimage": "grub-common",
+        "unshare": "util-linux",
+    }
+    missing = sorted({package for program, package in needed.items() if not shutil.which(program)})
+    if missing:
+        raise Problem(f"this host lacks {', '.join(missing)}", hint=f"apt-get install {' '.join(missing)}")

@@ -1,0 +1,41 @@
+"""What a machine is told when it boots. Pure; the one place where netboot or local disk is decided."""
+
+from appliance.model import BootTarget, LocalBoot, Machine, MachineState, NetBoot, Silence
+
+
+def decide(machine: Machine | None, *, own_release: str | None, any_release: str | None) -> BootTarget:
+    """The boot target of a machine.
+
+    `own_release` is what its profile's channel points at, `any_release` one whose installer may be used to
+    find out what an unknown machine is. A token for the installer is added by who serves the script.
+    """
+    if machine is None or machine.state is MachineState.DISCOVERED:
+        return _waiting(any_release, "unknown machine: find out what it is, write nothing")
+    match machine.state:
+        case MachineState.ASSIGNED:
+            return LocalBoot(f"it has the profile {machine.profile} and is not armed")
+        case MachineState.INSTALLED:
+            return LocalBoot(f"release {machine.release} is installed")
+        case MachineState.FAILED:
+            return _waiting(own_release or any_release, f"it failed ({machine.problem}): wait for a person")
+        case MachineState.ARMED:
+            if own_release is None:
+                return Silence(f"profile {machine.profile} has no release yet")
+            return NetBoot(own_release, "", f"armed: install release {own_release}")
+        case MachineState.INSTALLING:
+            release = machine.release or own_release
+            if release is None:
+                return Silence(f"profile {machine.profile} has no release yet")
+            return NetBoot(release, "", f"its installation of {release} did not end: start it again")
+    raise AssertionError(machine.state)
+
+
+def may_install(machine: Machine) -> bool:
+    """A token that lets an installer wipe a disk is only made in these states."""
+    return machine.state in (MachineState.ARMED, MachineState.INSTALLING)
+
+
+def _waiting(release: str | None, reason: str) -> BootTarget:
+    if release is None:
+        return Silence(f"{reason}; there is no release whose installer could be booted")
+    return NetBoot(release, "", reason)

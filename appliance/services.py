@@ -1,0 +1,224 @@
+"""The use cases; the only thing the command line and the web page call."""
+
+import hashlib
+import logging
+import re
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.boot import CHANNEL, BootDesk
+from appliance.errors import Problem
+from appliance.live import LiveSite
+from appliance.model import Event, Job, Machine, MachineState, Profile, Release, Tree
+from appliance.overlays import example_site
+from appliance.site import find_profile
+from appliance.store import Store
+from buildfarm.build import BuildResult, Progress, build_profile
+from buildfarm.distfiles import fetch_reference
+from buildfarm.reference import make_reference
+from buildfarm.release import read_manifest_text
+from buildfarm.snapshot import revision
+
+log = logging.getLogger(__name__)
+
+MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+DEBIAN_SOURCES = Path("metadata/debian-sources")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A machine, what it would boot now, and its timeline."""
+
+    machine: Machine
+    boots: str
+    events: list[tuple[int, Event]]
+
+
+class Services:
+    """One per process and thread: it holds an open store."""
+
+    def __init__(self, site_path: Path, tree: Tree, clock: Callable[[], float] = time.time) -> None:
+        self.live = LiveSite(site_path)
+        self.tree = tree
+        self.clock = clock
+        self.store = Store(tree.store)
+        self.desk = BootDesk(self.live, tree, self.store, clock)
+
+    # machines
+
+    def machines(self) -> list[Machine]:
+        return self.store.machines.all()
+
+    def machine(self, mac: str) -> Machine:
+        """Raises Problem when there is none."""
+        found = self.store.machines.get(normal_mac(mac))
+        if found is None:
+            raise Problem(
+                f"there is no machine {mac}", hint="`distserver machine list` shows those there are"
+            )
+        return found
+
+    def add_machine(self, mac: str, *, profile: str | None = None, name: str = "") -> Machine:
+        """Make a machine known before it ever boots."""
+        if profile:
+            find_profile(self.live.now(), profile)
+        state = MachineState.ASSIGNED if profile else MachineState.DISCOVERED
+        machine = Machine(mac=normal_mac(mac), state=state, name=check_name(name), profile=profile)
+        with self.store.database.change():
+            self.store.machines.add(machine)
+            self._record(machine.mac, "added", f"by hand, profile {profile or 'not chosen yet'}")
+        return machine
+
+    def assign(self, mac: str, profile: str, *, name: str = "") -> Machine:
+        """Give a machine a profile. It is disarmed by that."""
+        find_profile(self.live.now(), profile)
+        machine = self.machine(mac)
+        with self.store.database.change():
+            if name:
+                self.store.machines.set_name(machine.mac, check_name(name))
+            self.store.machines.set_profile(machine.mac, profile)
+            self.store.machines.move(machine.mac, MachineState.ASSIGNED)
+            self._end_tokens(machine.mac)
+            self._record(machine.mac, "assigned", f"profile {profile}, by hand")
+        return self.machine(mac)
+
+    def arm(self, mac: str) -> Machine:
+        """Allow one installation, which wipes the one disk that matches the profile."""
+        machine = self.machine(mac)
+        if machine.profile is None:
+            raise Problem(
+                f"machine {machine.mac} has no profile",
+                hint=f"distserver machine assign {machine.mac} PROFILE",
+            )
+        find_profile(self.live.now(), machine.profile)
+        with self.store.database.change():
+            self._end_tokens(machine.mac)
+            self.store.machines.move(machine.mac, MachineState.ARMED)
+            self._record(machine.mac, "armed", "by hand")
+        return self.machine(mac)
+
+    def disarm(self, mac: str) -> Machine:
+        """Take the permission back; an installation that runs is told to stop."""
+        machine = self.machine(mac)
+        with self.store.database.change():
+            self._end_tokens(machine.mac)
+            self.store.machines.move(machine.mac, MachineState.ASSIGNED)
+            self._record(machine.mac, "disarmed", "by hand")
+        return self.machine(mac)
+
+    def show_machine(self, mac: str, *, after: int = 0) -> Shown:
+        machine = self.machine(mac)
+        return Shown(machine, self.desk.explain(machine.mac), self.store.events.after(machine.mac, after))
+
+    # profiles, builds and releases
+
+    def profiles(self) -> list[Profile]:
+        return list(self.live.now().profiles.values())
+
+    def build(self, name: str, progress: Callable[[Progress], None]) -> BuildResult:
+        """Build a profile, publish the release when the gate lets it pass; one job of the farm."""
+        site = self.live.now()
+        profile = find_profile(site, name)
+        for repository in site.repositories:
+            if (repository.location / DEBIAN_SOURCES).is_file():
+                fetch_reference(
+                    repository.location, self.tree, lambda text: progress(Progress("distfiles", text))
+                )
+        self.store.jobs.interrupt_dead(now=self.clock())
+        job = self.store.jobs.start("build", name, now=self.clock(), inputs=self.inputs(profile))
+        try:
+            result = build_profile(site, profile, self.tree, self.store.packages, progress)
+        except BaseException as failure:
+            message = f"{type(failure).__name__}: {failure}"
+            self.store.jobs.end(job, "failed", now=self.clock(), message=message)
+            raise
+        if result.release is not None:
+            self.store.releases.publish(result.release, CHANNEL, now=self.clock())
+            message = f"release {result.release.id}: {result.built} built, {result.reused} reused"
+            self.store.jobs.end(job, "done", now=self.clock(), message=message)
+        else:
+            message = "; ".join(result.reasons)
+            self.store.jobs.end(job, "failed", now=self.clock(), message=message, log=result.log_name)
+        return result
+
+    def inputs(self, profile: Profile) -> str:
+        """A hash of a profile and the repositories it is built from: another one is a reason to build."""
+        repositories = self.live.now().repositories
+        parts = [repr(profile), *(f"{one.name} {revision(one.location)}" for one in repositories)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def due(self) -> list[str]:
+        """Profiles whose newest build was made from other inputs, was interrupted, or never was."""
+        names = []
+        for profile in self.profiles():
+            last = self.store.jobs.last("build", profile.name)
+            done = last is not None and last.state in ("done", "failed", "running")
+            if not done or (last is not None and last.inputs != self.inputs(profile)):
+                names.append(profile.name)
+        return names
+
+    def releases(self, profile: str | None = None) -> list[tuple[Release, list[str]]]:
+        """Newest first, each with the names of the channels that point at it."""
+        channels = self.store.releases.channels()
+        return [
+            (release, [name for _, name in channels.get(release.id, [])])
+            for release in self.store.releases.all(profile)
+        ]
+
+    def release_manifest(self, release: str) -> str:
+        if self.store.releases.get(release) is None:
+            raise Problem(
+                f"there is no release {release}", hint="`distserver release list` shows those there are"
+            )
+        return read_manifest_text(self.tree, release)
+
+    def jobs(self) -> list[Job]:
+        return self.store.jobs.all()
+
+    def reference_stage(self, variant: str, progress: Callable[[str], None]) -> Path:
+        if variant == "build":
+            return make_reference("build", self.tree, progress)
+        return make_reference("install", self.tree, progress)
+
+    # the web page's door
+
+    def login_token(self) -> str:
+        """A one-time secret that opens a session on the web page, good for an hour."""
+        return self.store.tokens.issue("web", "login", now=self.clock(), lifetime_seconds=3600.0)
+
+    def log_in(self, token: str) -> bool:
+        return self.store.tokens.use(token, "login", now=self.clock()) is not None
+
+    def _record(self, mac: str, stage: str, message: str) -> None:
+        self.store.events.add(Event(mac, self.clock(), stage, message=message))
+
+    def _end_tokens(self, mac: str) -> None:
+        for purpose in ("install", "report"):
+            self.store.tokens.revoke(mac, purpose)
+
+
+def normal_mac(text: str) -> str:
+    """Lower case with colons, from any usual way to write one; raises Problem."""
+    mac = text.strip().lower().replace("-", ":")
+    if re.fullmatch(r"[0-9a-f]{12}", mac):
+        mac = ":".join(mac[place : place + 2] for place in range(0, 12, 2))
+    if not MAC.fullmatch(mac):
+        raise Problem(f"{text!r} is no MAC address, expected six pairs such as 52:54:00:12:34:56")
+    return mac
+
+
+def check_name(name: str) -> str:
+    if name and not HOSTNAME.fullmatch(name):
+        raise Problem(f"{name!r} is no host name, expected lower-case letters, digits and -, at most 63")
+    return name
+
+
+def init_site(path: Path) -> None:
+    """Write the commented example site into a directory that is new or empty."""
+    if path.exists() and any(path.iterdir()):
+        raise Problem(f"{path} is not empty", hint="name a new directory")
+    shutil.copytree(example_site(), path, dirs_exist_ok=True)

@@ -1,0 +1,108 @@
+"""Who may import whom: a test reads the imports and fails when a rule is broken."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+HOME = Path(__file__).resolve().parents[2]
+ROOMS = ("pxe", "iso", "buildfarm", "webui")
+TOP = ("appliance/services.py", "appliance/daemon.py", "appliance/cli.py", "appliance/demo.py")
+"""What puts the rooms together."""
+PURE = (
+    "appliance/model.py",
+    "appliance/errors.py",
+    "appliance/schema.py",
+    "appliance/match.py",
+    "appliance/decision.py",
+    "appliance/install.py",
+    "appliance/facts.py",
+    "pxe/dhcp.py",
+    "pxe/client.py",
+    "pxe/policy.py",
+    "pxe/tftp.py",
+    "pxe/script.py",
+    "buildfarm/key.py",
+    "buildfarm/index.py",
+    "buildfarm/manifest.py",
+    "buildfarm/cpio.py",
+)
+ACTING = {
+    "socket",
+    "subprocess",
+    "asyncio",
+    "time",
+    "os",
+    "sqlite3",
+    "random",
+    "secrets",
+    "shutil",
+    "threading",
+}
+ALLOWED_FROM_APPLIANCE = {
+    "boot", "console", "deadline", "enter", "errors", "facts", "install", "lab", "model", "overlays",
+    "run", "sandbox", "site", "store", "timeline", "vm",
+}  # fmt: skip
+
+
+def sources() -> list[str]:
+    names = ("appliance", *ROOMS)
+    return sorted(str(file.relative_to(HOME)) for name in names for file in (HOME / name).rglob("*.py"))
+
+
+def imports(source: str) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse((HOME / source).read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def heads(source: str) -> set[str]:
+    return {name.partition(".")[0] for name in imports(source)}
+
+
+@pytest.mark.parametrize("source", [one for one in sources() if one.partition("/")[0] in ROOMS])
+def test_rooms_do_not_import_one_another(source: str) -> None:
+    room = source.partition("/")[0]
+    assert not heads(source) & (set(ROOMS) - {room})
+
+
+@pytest.mark.parametrize(
+    "source", [one for one in sources() if one.startswith("appliance/") and one not in TOP]
+)
+def test_the_appliance_knows_no_room_except_where_it_puts_them_together(source: str) -> None:
+    assert not heads(source) & set(ROOMS)
+
+
+@pytest.mark.parametrize("source", [one for one in sources() if one.partition("/")[0] in ROOMS])
+def test_rooms_use_only_the_lower_floor_of_the_appliance(source: str) -> None:
+    allowed = ALLOWED_FROM_APPLIANCE | ({"services"} if source.startswith("webui/") else set())
+    used = {name.split(".")[1] for name in imports(source) if name.startswith("appliance.")}
+    assert used <= allowed
+
+
+@pytest.mark.parametrize("source", PURE)
+def test_pure_modules_have_no_clock_no_socket_and_no_file(source: str) -> None:
+    assert not heads(source) & ACTING
+    calls = {
+        node.func.id
+        for node in ast.walk(ast.parse((HOME / source).read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert "open" not in calls
+
+
+@pytest.mark.parametrize("source", sources())
+def test_only_run_py_runs_programs(source: str) -> None:
+    if source != "appliance/run.py":
+        assert "subprocess" not in heads(source)
+
+
+@pytest.mark.parametrize("source", sources())
+def test_every_module_says_in_one_line_what_it_promises(source: str) -> None:
+    said = ast.get_docstring(ast.parse((HOME / source).read_text()))
+    assert said, f"{source} has no docstring"
+    assert said.splitlines()[0].endswith(".")

@@ -1,0 +1,120 @@
+"""The site directory is read whole or refused with every mistake named."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import Problem
+from appliance.model import Firmware
+from appliance.overlays import example_site
+from appliance.site import find_profile, read_site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    place = tmp_path / "site"
+    shutil.copytree(example_site(), place)
+    return place
+
+
+def complaint(site: Path) -> str:
+    with pytest.raises(Problem) as caught:
+        read_site(site)
+    return caught.value.message
+
+
+def edit(file: Path, before: str, after: str) -> None:
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after, 1))
+
+
+def test_the_example_site_reads(site: Path) -> None:
+    read = read_site(site)
+    assert list(read.profiles) == ["vm"]
+    vm = read.profiles["vm"]
+    assert vm.lineage == ("amd64", "vm")
+    assert vm.arch == "amd64"
+    assert [part.name for part in vm.disk.partitions] == ["bios", "esp", "root"]
+    assert vm.disk.partitions[0].firmware is Firmware.BIOS
+    assert vm.disk.min_size_bytes == 2 * 2**30
+
+
+def test_make_conf_of_a_child_comes_after_its_parents(site: Path) -> None:
+    for name, text in (("amd64", b'A="1"\n'), ("vm", b'B="2"\n')):
+        place = site / "profiles" / name / "portage"
+        place.mkdir(exist_ok=True)
+        (place / "make.conf").write_bytes(text)
+    assert read_site(site).profiles["vm"].portage["make.conf"] == b'A="1"\nB="2"\n'
+
+
+def test_a_world_line_with_a_minus_takes_an_inherited_atom_away(site: Path) -> None:
+    (site / "profiles/amd64/world").write_text("app-misc/a\napp-misc/b # why\n")
+    (site / "profiles/vm/world").write_text("-app-misc/a\napp-misc/c\n")
+    assert read_site(site).profiles["vm"].world == ("app-misc/b", "app-misc/c")
+
+
+def test_an_unknown_key_names_file_line_and_the_nearest_key(site: Path) -> None:
+    edit(site / "profiles/vm/profile.toml", "description", "descripton")
+    said = complaint(site)
+    assert "profiles/vm/profile.toml:1: descripton: unknown key, did you mean description?" in said
+
+
+def test_a_wrong_type_names_what_was_expected_and_what_came(site: Path) -> None:
+    edit(site / "appliance.toml", "port = 80\n", 'port = "eighty"\n')
+    assert "http.port: expected a whole number, got 'eighty'" in complaint(site)
+
+
+def test_every_mistake_is_named_at_once(site: Path) -> None:
+    edit(site / "appliance.toml", "[farm]", "[fram]")
+    edit(site / "profiles/vm/profile.toml", 'vendor = "QEMU*"', 'vendr = "QEMU*"')
+    said = complaint(site)
+    assert "2 mistakes" in said
+    assert "did you mean farm?" in said
+    assert "match[1].vendr: unknown key, did you mean vendor?" in said
+
+
+def test_broken_toml_names_the_line(site: Path) -> None:
+    edit(site / "appliance.toml", 'name = "example"', "name = ")
+    assert "at line 2" in complaint(site)
+
+
+def test_a_missing_parent_names_the_nearest_profile(site: Path) -> None:
+    edit(site / "profiles/vm/profile.toml", '["amd64"]', '["amd46"]')
+    assert "there is no profile amd46, did you mean amd64?" in complaint(site)
+
+
+def test_a_circle_of_parents_is_shown(site: Path) -> None:
+    edit(site / "profiles/amd64/profile.toml", "abstract = true", 'parent = ["vm"]\nabstract = true')
+    assert "vm -> amd64 -> vm is a circle" in complaint(site)
+
+
+def test_a_missing_value_names_the_parents_that_do_not_have_it_either(site: Path) -> None:
+    edit(site / "profiles/amd64/profile.toml", 'chost = "x86_64-pc-linux-gnu"', "")
+    assert "chost: missing (nor in amd64)" in complaint(site)
+
+
+def test_a_rule_that_would_match_everything_is_refused(site: Path) -> None:
+    edit(site / "profiles/vm/profile.toml", 'vendor = "QEMU*"\n', "")
+    assert "matches every machine" in complaint(site)
+
+
+def test_a_layout_without_a_root_is_refused(site: Path) -> None:
+    edit(site / "profiles/amd64/profile.toml", 'mount = "/"\n', 'mount = "/home"\n')
+    assert 'expected exactly one with mount = "/"' in complaint(site)
+
+
+def test_a_repository_that_is_none_is_refused(site: Path) -> None:
+    edit(site / "appliance.toml", "builtin:portage", "nowhere")
+    assert "is no ebuild repository" in complaint(site)
+
+
+def test_a_stray_file_in_a_profile_is_named(site: Path) -> None:
+    (site / "profiles/vm/wrold").write_text("app-misc/hello\n")
+    assert "profiles/vm/wrold: unknown file, did you mean world?" in complaint(site)
+
+
+def test_an_unknown_profile_names_the_nearest_one(tmp_path: Path, site: Path) -> None:
+    with pytest.raises(Problem, match="did you mean vm"):
+        find_profile(read_site(site), "vmm")

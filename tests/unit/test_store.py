@@ -1,0 +1,152 @@
+"""What the store is told it still knows, whoever asks and whenever it was killed."""
+
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import Problem
+from appliance.model import (
+    Disk,
+    Event,
+    Facts,
+    Firmware,
+    Machine,
+    MachineState,
+    Package,
+    Release,
+)
+from appliance.run import run
+from appliance.store import Store
+from appliance.store.events import PER_SUBJECT
+from appliance.store.migrations import MIGRATIONS
+
+MAC = "52:54:00:00:00:01"
+FACTS = Facts(MAC, Firmware.BIOS, 2**30, disks=(Disk("/dev/vda", 2**33, "virtio"),), vendor="QEMU")
+RELEASE = Release("20260101-00000000000a", "vm", 1.0, "snap", 3, 1000)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store.sqlite")
+
+
+def test_a_machine_comes_back_as_it_was_put_in(store: Store, tmp_path: Path) -> None:
+    machine = Machine(MAC, MachineState.ARMED, "web1", "vm", FACTS)
+    store.machines.add(machine)
+    assert Store(tmp_path / "store.sqlite").machines.get(MAC) == machine
+
+
+def test_the_same_mac_twice_is_refused(store: Store) -> None:
+    store.machines.add(Machine(MAC, MachineState.DISCOVERED))
+    with pytest.raises(Problem, match="already a machine"):
+        store.machines.add(Machine(MAC, MachineState.DISCOVERED))
+
+
+def test_an_illegal_move_changes_nothing(store: Store) -> None:
+    store.machines.add(Machine(MAC, MachineState.DISCOVERED))
+    with pytest.raises(Problem, match="cannot become installed"):
+        store.machines.move(MAC, MachineState.INSTALLED, release="x")
+    assert store.machines.get(MAC) == Machine(MAC, MachineState.DISCOVERED)
+
+
+def test_a_move_keeps_the_release_and_clears_the_problem(store: Store) -> None:
+    store.machines.add(Machine(MAC, MachineState.INSTALLING, profile="vm", release="r1"))
+    store.machines.move(MAC, MachineState.FAILED, problem="stage failed")
+    store.machines.move(MAC, MachineState.ARMED)
+    assert store.machines.get(MAC) == Machine(MAC, MachineState.ARMED, profile="vm", release="r1")
+
+
+def test_events_come_back_in_order_and_from_where_one_left_off(store: Store) -> None:
+    numbers = [store.events.add(Event(MAC, float(n), f"s{n}")) for n in range(3)]
+    store.events.add(Event("other", 9.0, "x"))
+    assert [event.stage for _, event in store.events.after(MAC)] == ["s0", "s1", "s2"]
+    assert [event.stage for _, event in store.events.after(MAC, numbers[1])] == ["s2"]
+
+
+def test_a_boot_loop_cannot_fill_the_disk_with_events(store: Store) -> None:
+    with store.database.change():
+        for n in range(PER_SUBJECT + 20):
+            store.events.add(Event(MAC, float(n), "dhcp"))
+    kept = store.events.after(MAC)
+    assert len(kept) == PER_SUBJECT
+    assert kept[-1][1].at == PER_SUBJECT + 19
+
+
+def test_a_token_works_once(store: Store) -> None:
+    token = store.tokens.issue(MAC, "install", now=0.0, lifetime_seconds=10)
+    assert store.tokens.use(token, "install", now=1.0) == MAC
+    assert store.tokens.use(token, "install", now=1.0) is None
+    assert store.tokens.was_used(token, "install") == MAC
+
+
+def test_a_token_is_void_after_its_time_for_another_purpose_and_once_a_newer_one_exists(store: Store) -> None:
+    token = store.tokens.issue(MAC, "install", now=0.0, lifetime_seconds=10)
+    assert store.tokens.owner(token, "install", now=11.0) is None
+    assert store.tokens.owner(token, "report", now=1.0) is None
+    newer = store.tokens.issue(MAC, "install", now=0.0, lifetime_seconds=10)
+    assert store.tokens.owner(token, "install", now=1.0) is None
+    assert store.tokens.owner(newer, "install", now=1.0) == MAC
+
+
+def test_the_file_never_holds_a_token_in_the_clear(store: Store, tmp_path: Path) -> None:
+    token = store.tokens.issue(MAC, "install", now=0.0, lifetime_seconds=10)
+    store.close()
+    assert all(token.encode() not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_publishing_moves_the_channel_and_keeps_the_older_release(store: Store) -> None:
+    store.releases.publish(RELEASE, "stable", now=1.0)
+    newer = Release("20260102-00000000000b", "vm", 2.0, "snap2", 4, 1000)
+    store.releases.publish(newer, "stable", now=2.0)
+    assert store.releases.channel("vm", "stable") == newer.id
+    assert [one.id for one in store.releases.all("vm")] == [newer.id, RELEASE.id]
+    store.releases.publish(RELEASE, "stable", now=3.0)
+    assert store.releases.channels() == {RELEASE.id: [("vm", "stable")]}
+
+
+def test_a_change_that_fails_half_way_leaves_nothing(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.database.change():
+        store.machines.add(Machine(MAC, MachineState.DISCOVERED))
+        raise RuntimeError
+    assert store.machines.get(MAC) is None
+
+
+def test_the_newest_package_of_a_build_key_is_known(store: Store) -> None:
+    for sha256, built_at in (("a" * 64, 1.0), ("b" * 64, 2.0)):
+        store.packages.remember(
+            Package(sha256, "app-misc/a-1", 1, 10, "key", built_at, "CPV: app-misc/a-1\n")
+        )
+    assert store.packages.known(["key", "other"])["key"].sha256 == "b" * 64
+
+
+def test_a_job_whose_process_is_gone_is_interrupted_and_a_living_one_is_not(
+    store: Store, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from appliance.store import Store;"
+        "print(Store(Path(sys.argv[1])).jobs.start('build', 'vm', now=1.0))"
+    )
+    run([sys.executable, "-c", code, tmp_path / "store.sqlite"])
+    mine = store.jobs.start("build", "other", now=2.0)
+    assert [job.profile for job in store.jobs.interrupt_dead(now=3.0)] == ["vm"]
+    states = {job.profile: job.state for job in store.jobs.all()}
+    assert states == {"vm": "interrupted", "other": "running"}
+    assert mine > 0
+
+
+def test_a_store_of_a_newer_distserver_is_refused(store: Store, tmp_path: Path) -> None:
+    store.database.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    with pytest.raises(Problem, match="start the newer DistServer"):
+        Store(tmp_path / "store.sqlite")
+
+
+def test_every_migration_runs_alone_on_the_schema_before_it(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "old.sqlite", isolation_level=None)
+    for number, statements in enumerate(MIGRATIONS, 1):
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+    connection.close()
+    assert Store(tmp_path / "old.sqlite").machines.all() == []
