@@ -1,0 +1,139 @@
+# shellcheck shell=sh
+# Binary packages: Portage of the unpacked system installs them from the release's index.
+
+repository_place=/var/cache/binhost/release
+merge_tries=${merge_tries:-20}
+options="--usepkgonly --getbinpkgonly --binpkg-respect-use=y --update --deep --with-bdeps=n"
+options="$options --rebuilt-binaries=y --autounmask=n --quiet --color=n --nospinner"
+
+inside() { # command ...: in the unpacked system, with an environment of its own
+	# The network was checked before: namespaces of phases cost time and give nothing on a machine's own disk.
+	features="-merge-sync -news -network-sandbox -ipc-sandbox -pid-sandbox -mount-sandbox"
+	chroot "$target" /usr/bin/env -i HOME=/root TERM=dumb LANG=C.UTF-8 PORTAGE_BINHOST= \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin FEATURES="$features" "$@"
+}
+
+mount_inside() {
+	mkdir -p "$target/proc" "$target/sys" "$target/dev" "$target/run"
+	mountpoint -q "$target/proc" || mount -t proc proc "$target/proc"
+	mountpoint -q "$target/sys" || mount -t sysfs sys "$target/sys"
+	mountpoint -q "$target/dev" || mount --rbind /dev "$target/dev"
+	if ! mountpoint -q "$target/run"; then
+		mount -t tmpfs -o mode=755 run "$target/run"
+		mkdir -p "$target/run/lock"
+	fi
+}
+
+mount_work() {
+	mkdir -p "$target/var/tmp/portage"
+	mountpoint -q "$target/var/tmp/portage" && return 0
+	memory_is_enough || return 0
+	mount -t tmpfs -o mode=775,uid=250,gid=250 work "$target/var/tmp/portage"
+}
+
+memory_is_enough() { # for packages to be unpacked in half of it
+	# 1 GiB of memory shows as about 950 MiB; an image is taken to be ten times its package.
+	awk -v manifest="$work/manifest" '
+		$1 == "MemTotal:" { memory = $2 * 1024 }
+		END {
+			while ((getline line <manifest) > 0) {
+				split(line, word, " ")
+				if (word[1] == "PACKAGE" && word[3] > largest) largest = word[3]
+			}
+			exit !(memory >= 900 * 1048576 && largest * 10 < memory / 2)
+		}' "${proc:-/proc}/meminfo"
+}
+
+write_index() { # a checked copy of the release's index that names the pool for its packages
+	mkdir -p "$kept/index"
+	fetch Packages "$kept/Packages"
+	{
+		echo "URI: $(plan_value pool)"
+		grep -v '^URI: ' "$kept/Packages"
+	} >"$kept/index/Packages"
+	# Nothing but the release may be a source: a stage brings the repositories of its maker.
+	rm -rf "$target/etc/portage/binrepos.conf"
+	# Portage drops cached indexes only for newer ones; this one replaces whatever was there.
+	rm -rf "$target/var/cache/edb/binhost"
+	cat >"$target/etc/portage/binrepos.conf" <<-END
+		[release]
+		priority = 9999
+		sync-uri = file:///var/lib/distserver/index
+		location = $repository_place
+		verify-signature = false
+	END
+}
+
+install_packages() { # what the plan names, e.g. @system @world
+	write_index
+	mount_inside
+	mount_work
+	# Without its network settings Portage could not find a pool that has a name.
+	[ -e "$target/etc/resolv.conf" ] || cp /etc/resolv.conf "$target/etc/resolv.conf" 2>/dev/null || true
+	# A package that is missing is found now and not when half of the system is merged.
+	emerge_until "fetching" --fetchonly "$@"
+	check_packages
+	emerge_until "merging" "$@"
+	check_installed "$@"
+	rm -rf "${target:?}$repository_place"
+	if mountpoint -q "$target/var/tmp/portage"; then umount "$target/var/tmp/portage"; fi
+}
+
+emerge_until() { # what, arguments ...: again when it failed while the server was away
+	what=$1
+	shift
+	tries=$merge_tries
+	pause=2
+	while :; do
+		rm -f "$work/emerge.status"
+		# shellcheck disable=SC2086 # a list of options
+		{
+			inside emerge $options "$@" </dev/null 2>&1 || echo $? >"$work/emerge.status"
+		} | watch_emerge "$what"
+		[ -e "$work/emerge.status" ] || return 0
+		server_is_away || fail "emerge ended with status $(cat "$work/emerge.status")"
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || fail "emerge ended with status $(cat "$work/emerge.status"), the server is away"
+		echo "$what stopped while the server was away; again in $pause s"
+		sleep "$pause"
+		pause=$(grow "$pause")
+	done
+}
+
+server_is_away() { # or was, a moment ago: it does not answer now, or emerge's output shows a failed transfer
+	grep -q -i -e "connection refused" -e "connection reset" -e "timed out" -e "unreachable" \
+		-e "couldn't download" -e "fetch failed" -e "fetching binary failed" "$work/log" && return 0
+	! timeout "$post_seconds" wget -q -O /dev/null "$(plan_value base)/manifest.sig" 2>/dev/null
+}
+
+watch_emerge() { # passes emerge's output on and reports which package it is at
+	while IFS= read -r text; do
+		printf '%s\n' "$text"
+		case $text in
+		*">>> Emerging binary ("*" of "*")"* | *">>> Fetching ("*" of "*")"*)
+			note packages "$1 $(echo "$text" |
+				sed 's/.*(\([0-9]*\) of \([0-9]*\)) \([^ ]*\).*/\1\/\2 \3/; s/::.*//')" || true
+			;;
+		esac
+	done
+}
+
+check_packages() { # Portage compares only MD5 and SHA1 of an index; the manifest's SHA256 decides
+	find "$target$repository_place" -type f -name '*.gpkg.tar' >"$work/fetched"
+	awk '$1 == "PACKAGE" && $4 == "SHA256" { print $5 }' "$work/manifest" >"$work/known"
+	while read -r file; do
+		if ! grep -qx "$(sha256_of "$file")" "$work/known"; then
+			rm -f "$file"
+			fail "${file#"$target$repository_place/"} is not what the manifest says; it was removed unused"
+		fi
+		count_bytes "$(file_size "$file")"
+	done <"$work/fetched"
+}
+
+check_installed() { # emerge ends with 0 although it skipped an atom without a usable package
+	awk '$1 == "PACKAGE" { print $2 }' "$work/manifest" >"$target/run/release-packages"
+	cp /lib/installer/installed.py "$target/run/installed.py"
+	inside python3 -B /run/installed.py /run/release-packages "$@" | tee "$work/said"
+	# A pipe's status is its last command's: the check ends its output with "complete".
+	grep -q '^complete: ' "$work/said" || fail "the system is not what the release says"
+}

@@ -1,0 +1,38 @@
+# shellcheck shell=sh
+# Files only this machine has: fstab, host name, which release it is.
+
+partuuid() {
+	uuid=$(blkid -s PARTUUID -o value "$1")
+	[ -n "$uuid" ] || fail "$1 has no PARTUUID"
+	echo "$uuid"
+}
+
+fstab() {
+	echo "# Written when the machine was installed."
+	awk '$1 == "mount" { print $2, $3 }' "$plan" | while read -r device where; do
+		kind=$(awk -v device="$device" '$1 == "mkfs" && $2 == device { print $3 }' "$plan")
+		pass=2
+		[ "$where" = / ] && pass=1
+		id=$(partuuid "$device")
+		echo "PARTUUID=$id $where $kind defaults,noatime 0 $pass"
+	done
+	awk '$1 == "mkfs" && $3 == "swap" { print $2 }' "$plan" | while read -r device; do
+		id=$(partuuid "$device")
+		echo "PARTUUID=$id none swap sw 0 0"
+	done
+	if [ -s "$work/tree" ]; then
+		read -r file name <"$work/tree"
+		echo "/var/lib/distserver/$file /var/db/repos/$name squashfs loop,ro,nofail 0 0"
+	fi
+}
+
+write_settings() {
+	fstab >"$target/etc/fstab"
+	plan_value hostname >"$target/etc/hostname"
+	mkdir -p "$target/etc/conf.d" "$target/etc/distserver"
+	# OpenRC reads the host name from here.
+	echo "hostname=\"$(plan_value hostname)\"" >"$target/etc/conf.d/hostname"
+	plan_value release >"$target/etc/distserver/release"
+	echo "$server" >"$target/etc/distserver/server"
+	cp "$work/manifest" "$work/manifest.sig" "$kept/"
+}
