@@ -1,0 +1,97 @@
+"""Reads which libraries an ELF file needs, for any architecture, without running it."""
+
+import struct
+from dataclasses import dataclass
+
+PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
+DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 15, 29
+
+
+@dataclass(frozen=True)
+class Linkage:
+    """What the dynamic loader has to find before a program runs."""
+
+    machine: tuple[int, int, int]
+    """Class, byte order and machine number: a library must have the same."""
+    interpreter: str
+    """Path of the loader; empty for libraries and static programs."""
+    needed: tuple[str, ...]
+    runpath: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Segment:
+    kind: int
+    offset: int
+    address: int
+    size: int
+
+
+def linkage(data: bytes) -> Linkage | None:
+    """None when the bytes are not an ELF file. Raises ValueError when one is cut off or damaged."""
+    if data[:4] != b"\x7fELF":
+        return None
+    try:
+        return _read(data)
+    except (struct.error, IndexError) as error:
+        raise ValueError(f"damaged ELF file: {error}") from error
+
+
+def _read(data: bytes) -> Linkage:
+    wide, order = data[4] == 2, "<" if data[5] == 1 else ">"
+    (machine,) = struct.unpack_from(f"{order}H", data, 18)
+    segments = list(_segments(data, wide, order))
+    interpreter = ""
+    entries: list[tuple[int, int]] = []
+    for segment in segments:
+        if segment.kind == PT_INTERP:
+            interpreter = data[segment.offset : segment.offset + segment.size].rstrip(b"\0").decode()
+        elif segment.kind == PT_DYNAMIC:
+            entries = _dynamic(data, segment, wide, order)
+    table = dict(entries)
+    base = _offset(segments, table[DT_STRTAB]) if DT_STRTAB in table else 0
+    strings = data[base : base + table.get(DT_STRSZ, 0)]
+    needed = tuple(_string(strings, value) for tag, value in entries if tag == DT_NEEDED)
+    runpath = [_string(strings, value) for tag, value in entries if tag in (DT_RPATH, DT_RUNPATH)]
+    places = tuple(place for text in runpath for place in text.split(":") if place)
+    return Linkage((data[4], data[5], machine), interpreter, needed, places)
+
+
+def _segments(data: bytes, wide: bool, order: str) -> list[_Segment]:
+    if wide:
+        (start,) = struct.unpack_from(f"{order}Q", data, 32)
+        size, count = struct.unpack_from(f"{order}HH", data, 54)
+    else:
+        (start,) = struct.unpack_from(f"{order}I", data, 28)
+        size, count = struct.unpack_from(f"{order}HH", data, 42)
+    found = []
+    for number in range(count):
+        at = start + number * size
+        if wide:
+            kind, _flags, offset, address, _physical, length = struct.unpack_from(f"{order}IIQQQQ", data, at)
+        else:
+            kind, offset, address, _physical, length = struct.unpack_from(f"{order}IIIII", data, at)
+        found.append(_Segment(kind, offset, address, length))
+    return found
+
+
+def _dynamic(data: bytes, segment: _Segment, wide: bool, order: str) -> list[tuple[int, int]]:
+    layout = struct.Struct(f"{order}{'qQ' if wide else 'iI'}")
+    entries = []
+    for at in range(segment.offset, segment.offset + segment.size, layout.size):
+        tag, value = layout.unpack_from(data, at)
+        if tag == DT_NULL:
+            break
+        entries.append((tag, value))
+    return entries
+
+
+def _offset(segments: list[_Segment], address: int) -> int:
+    for segment in segments:
+        if segment.kind == PT_LOAD and segment.address <= address < segment.address + segment.size:
+            return address - segment.address + segment.offset
+    raise IndexError(f"address {address:#x} is in no segment")
+
+
+def _string(strings: bytes, start: int) -> str:
+    return strings[start : strings.index(b"\0", start)].decode()

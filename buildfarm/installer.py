@@ -1,0 +1,232 @@
+"""Makes the installer: an initramfs of busybox, disk tools and the scripts of overlays/installer."""
+
+import base64
+import gzip
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from appliance.errors import Problem
+from appliance.run import run
+from buildfarm.cpio import Entry, cpio, directory, file, link, node
+from buildfarm.elf import Linkage, linkage
+
+OVERLAY = Path(__file__).resolve().parent.parent / "overlays" / "installer"
+BUSYBOX = "busybox"
+PROGRAMS = (
+    "blkid", "gpgv", "mkfs.ext4", "mkfs.vfat", "mkswap", "sfdisk", "tar", "wipefs", "zstd",
+)  # fmt: skip
+PROGRAM_PLACES = ("bin", "usr/bin", "sbin", "usr/sbin")
+LIBRARY_PLACES = ("lib64", "usr/lib64", "lib", "usr/lib", "lib/*-linux-gnu*", "usr/lib/*-linux-gnu*")
+LIBRARIES = "usr/lib/installer"
+KEY = "etc/distserver/release-key.gpg"
+MODULES = "lib/modules"
+# What an installation never needs of a modular kernel, and most of its size.
+LEFT_OUT = (
+    "drivers/accel", "drivers/bluetooth", "drivers/gpu", "drivers/iio", "drivers/infiniband", "drivers/input",
+    "drivers/isdn", "drivers/media", "drivers/net/can", "drivers/net/wireless", "drivers/staging",
+    "drivers/usb/gadget", "net/bluetooth", "net/mac80211", "net/netfilter", "net/wireless", "sound",
+)  # fmt: skip
+LINK_DEPTH = 40
+
+
+@dataclass(frozen=True)
+class Built:
+    """An initramfs and what it weighs."""
+
+    path: Path
+    unpacked_bytes: int
+    packed_bytes: int
+
+
+def build_installer(
+    build_root: Path,
+    target_root: Path | None,
+    public_key: bytes,
+    output: Path,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Built:
+    """Write the initramfs to `output`; the same roots, key and overlay give the same bytes.
+
+    Programs and their libraries come from `build_root`; busybox (static) and the kernel's modules from
+    `target_root`, the profile's own root, when it has them. `public_key` is the OpenPGP key that signs
+    manifests, armored or binary. Raises Problem when a program or library is missing.
+    """
+    roots = [root for root in (target_root, build_root) if root is not None]
+    entries = [
+        *_skeleton(public_key),
+        *overlay_entries(OVERLAY),
+        *_busybox(roots),
+        *_programs(build_root),
+        *(_modules(target_root) if target_root else ()),
+    ]
+    archive = cpio(entries)
+    packed = compress(archive)
+    partial = output.with_name(output.name + ".part")
+    partial.write_bytes(packed)
+    partial.replace(output)
+    progress(f"installer: {len(entries)} entries, {len(archive)} bytes, {len(packed)} compressed")
+    return Built(output, len(archive), len(packed))
+
+
+def overlay_entries(tree: Path) -> Iterator[Entry]:
+    """The overlay's own files; names that begin with a dot are for its editors only."""
+    for path in sorted(tree.rglob("*")):
+        name = path.relative_to(tree).as_posix()
+        if path.is_file() and not path.name.startswith("."):
+            yield file(name, path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
+
+
+def compress(archive: bytes) -> bytes:
+    """zstd: of the formats a kernel can read, the quickest to unpack at nearly xz's size."""
+    with TemporaryDirectory() as scratch:
+        plain, packed = Path(scratch) / "initramfs", Path(scratch) / "initramfs.zst"
+        plain.write_bytes(archive)
+        run(["zstd", "-q", "-19", "--single-thread", "-o", packed, plain])
+        return packed.read_bytes()
+
+
+def decompress(packed: bytes) -> bytes:
+    """An archive that compress() or gzip made."""
+    if packed[:2] == b"\x1f\x8b":
+        return gzip.decompress(packed)
+    with TemporaryDirectory() as scratch:
+        plain, source = Path(scratch) / "initramfs", Path(scratch) / "initramfs.zst"
+        source.write_bytes(packed)
+        run(["zstd", "-q", "-d", "-o", plain, source])
+        return plain.read_bytes()
+
+
+def binary_key(key: bytes) -> bytes:
+    """An OpenPGP key without its armor (RFC 4880, 6.2): gpgv reads only binary keyrings."""
+    if not key.lstrip().startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
+        return key
+    lines = key.strip().replace(b"\r", b"").split(b"\n")
+    start = lines.index(b"") + 1 if b"" in lines else 1
+    body = [line for line in lines[start:] if line and not line.startswith((b"=", b"-----"))]
+    return base64.b64decode(b"".join(body), validate=True)
+
+
+def inside(root: Path, name: str) -> Path | None:
+    """The real file a path means inside a root, following links as a chroot would; None when it dangles."""
+    pending = [word for word in PurePosixPath(name).parts if word != "/"]
+    place: list[str] = []
+    links = 0
+    while pending:
+        word = pending.pop(0)
+        if word == "..":
+            place = place[:-1]
+            continue
+        path = root.joinpath(*place, word)
+        if not path.is_symlink():
+            place.append(word)
+            continue
+        links += 1
+        if links > LINK_DEPTH:
+            return None
+        aim = PurePosixPath(path.readlink())
+        if aim.is_absolute():
+            place = []
+        pending = [part for part in aim.parts if part != "/"] + pending
+    found = root.joinpath(*place)
+    return found if found.exists() else None
+
+
+def _skeleton(public_key: bytes) -> list[Entry]:
+    places = ("dev", "mnt/target", "proc", "root", "run", "sys", "tmp")
+    return [
+        *(directory(name, 0o1777 if name == "tmp" else 0o755) for name in places),
+        # The kernel opens it for the first process before anything is mounted (init/main.c).
+        node("dev/console", 5, 1),
+        node("dev/null", 1, 3, 0o666),
+        file(KEY, binary_key(public_key)),
+        file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n"),
+        file("etc/group", b"root:x:0:\n"),
+    ]
+
+
+def _busybox(roots: Sequence[Path]) -> list[Entry]:
+    root, path = _program(roots, BUSYBOX)
+    data = path.read_bytes()
+    about = linkage(data)
+    if about is None or about.interpreter:
+        raise Problem(
+            f"busybox of {root} needs shared libraries, expected a static one",
+            hint="build sys-apps/busybox with USE=static",
+        )
+    return [file("bin/busybox", data, 0o755), link("bin/sh", "busybox")]
+
+
+def _programs(root: Path) -> list[Entry]:
+    found: dict[str, Entry] = {}
+    for name in PROGRAMS:
+        _, path = _program([root], name)
+        data = path.read_bytes()
+        about = linkage(data)
+        if about is None:
+            raise Problem(f"{name} of {root} is not an ELF program")
+        found[f"usr/bin/{name}"] = file(f"usr/bin/{name}", data, 0o755)
+        found |= {entry.name: entry for entry in _libraries(root, name, about)}
+    return list(found.values())
+
+
+def _program(roots: Sequence[Path], name: str) -> tuple[Path, Path]:
+    for root in roots:
+        for place in PROGRAM_PLACES:
+            path = inside(root, f"{place}/{name}")
+            if path is not None and path.is_file():
+                return root, path
+    raise Problem(f"{name} is in none of {', '.join(map(str, roots))}", hint="the installer needs it")
+
+
+def _libraries(root: Path, program: str, about: Linkage) -> Iterator[Entry]:
+    """The loader at its own path and every library below one directory, by the name it is asked for."""
+    if about.interpreter:
+        loader = inside(root, about.interpreter)
+        if loader is None:
+            raise Problem(f"{program} needs {about.interpreter}, which is not in {root}")
+        yield file(about.interpreter.lstrip("/"), loader.read_bytes(), 0o755)
+    seen = {PurePosixPath(about.interpreter).name}
+    pending = [(name, about) for name in about.needed]
+    while pending:
+        name, user = pending.pop(0)
+        if name in seen:
+            continue
+        seen.add(name)
+        data, linked = _library(root, name, user)
+        pending += [(needed, linked) for needed in linked.needed]
+        yield file(f"{LIBRARIES}/{name}", data, 0o755)
+
+
+def _library(root: Path, name: str, user: Linkage) -> tuple[bytes, Linkage]:
+    for place in (*user.runpath, *_library_places(root)):
+        path = inside(root, f"{place}/{name}")
+        if path is None or not path.is_file():
+            continue
+        data = path.read_bytes()
+        linked = linkage(data)
+        if linked is not None and linked.machine == user.machine:
+            return data, linked
+    raise Problem(f"library {name} is not in {root}", hint="its package is missing in the build stage")
+
+
+def _library_places(root: Path) -> list[str]:
+    places = []
+    for pattern in LIBRARY_PLACES:
+        if "*" in pattern:
+            places += sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
+        else:
+            places.append(pattern)
+    return places
+
+
+def _modules(root: Path) -> Iterator[Entry]:
+    """Drivers of a modular kernel; a kernel with everything built in has none."""
+    base = inside(root, MODULES)
+    for path in sorted(base.rglob("*")) if base else ():
+        name = path.relative_to(base).as_posix() if base else ""
+        below = "/".join(name.split("/")[2:])
+        if path.is_symlink() or not path.is_file() or below.startswith(LEFT_OUT):
+            continue
+        yield file(f"{MODULES}/{name}", path.read_bytes())
