@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import os
 import pwd
@@ -19,6 +18,7 @@ import waitress
 
 from appliance.errors import Problem
 from appliance.model import Tree
+from appliance.overlays import HOME
 from appliance.run import run
 from appliance.services import Services
 from buildfarm.build import Progress
@@ -56,14 +56,13 @@ def up(asked: Up) -> None:
     services = Services(asked.site, tree)
     site = services.live.now()
     address = site.address or servers.interface_address(asked.interface)
-    ipaddress.IPv4Address(address)
-    user = service_user()
     images.make(tree.room("boot"))
-    hand_over(tree, user)
     log.info("serving %s on %s, http://%s:%d", site.name, asked.interface, address, site.http_port)
     log.info("web page: http://%s:%d/login/%s", site.web_host, site.web_port, services.login_token())
     services.store.close()
-    asyncio.run(_supervise(asked))
+    user = service_user() if _readable_for_everyone(asked.site) else None
+    hand_over(tree, user)
+    asyncio.run(_supervise(asked, user))
 
 
 def service_user() -> pwd.struct_passwd:
@@ -71,44 +70,55 @@ def service_user() -> pwd.struct_passwd:
     with contextlib.suppress(KeyError):
         return pwd.getpwnam(USER)
     log.info("adding the system user %s", USER)
-    run(
-        [
-            "useradd",
-            "--system",
-            "--no-create-home",
-            "--home-dir",
-            "/nonexistent",
-            "--shell",
-            "/usr/sbin/nologin",
-            USER,
-        ]
-    )
+    home = ["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
+    run(["useradd", "--system", *home, USER])
     return pwd.getpwnam(USER)
 
 
-def hand_over(tree: Tree, user: pwd.struct_passwd) -> None:
+def _readable_for_everyone(site: Path) -> bool:
+    """Whether another user can read the program and the site; says so when not."""
+    places = (Path(sys.executable), Path(sys.prefix), Path(sys.executable).resolve(), HOME, site.resolve())
+    closed = [
+        up
+        for place in places
+        for up in (place, *place.parents)
+        if up.exists() and up.stat().st_mode & 0o5 != 0o5
+    ]
+    if closed:
+        log.warning(
+            "%s is closed to other users: boot and web run as root without its capabilities; "
+            "for an unprivileged user keep program and site elsewhere",
+            closed[0],
+        )
+    return not closed
+
+
+def hand_over(tree: Tree, user: pwd.struct_passwd | None) -> None:
     """The store belongs to the user of boot and web; SQLite makes its side files belong to the same."""
     tree.path.chmod(0o755)
+    uid, gid = (user.pw_uid, user.pw_gid) if user else (0, 0)
     for file in (tree.path, *tree.path.glob("store.sqlite*")):
-        os.chown(file, user.pw_uid, user.pw_gid)
+        os.chown(file, uid, gid)
 
 
-def _dropped(capabilities: Sequence[str]) -> list[str]:
-    """An argv prefix: the unprivileged user, with nothing but these capabilities."""
-    keep = ",".join(f"+{name}" for name in capabilities)
-    sets = f"-all,{keep}" if keep else "-all"
-    words = ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", "--no-new-privs"]
-    return [*words, f"--inh-caps={sets}", f"--ambient-caps={sets}", f"--bounding-set={sets}"]
+def unprivileged(user: pwd.struct_passwd | None, capabilities: Sequence[str]) -> list[str]:
+    """An argv prefix: the service user (or root) with nothing but these capabilities."""
+    sets = ",".join(["-all", *(f"+{name}" for name in capabilities)])
+    bounds = ["--no-new-privs", f"--inh-caps={sets}", f"--bounding-set={sets}"]
+    if user is None:
+        return ["setpriv", *bounds]
+    identity = ["--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
+    return ["setpriv", *identity, *bounds, f"--ambient-caps={sets}"]
 
 
-async def _supervise(asked: Up) -> None:
+async def _supervise(asked: Up, user: pwd.struct_passwd | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_keep(_dropped(BOOT_CAPABILITIES) + asked.argv("boot"), "boot", stop))
-        tasks.create_task(_keep(_dropped(()) + asked.argv("web"), "web", stop))
+        tasks.create_task(_keep(unprivileged(user, BOOT_CAPABILITIES) + asked.argv("boot"), "boot", stop))
+        tasks.create_task(_keep(unprivileged(user, ()) + asked.argv("web"), "web", stop))
         tasks.create_task(_keep(asked.argv("farm"), "farm", stop))
 
 

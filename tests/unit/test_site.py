@@ -106,7 +106,7 @@ def test_a_layout_without_a_root_is_refused(site: Path) -> None:
 
 
 def test_a_repository_that_is_none_is_refused(site: Path) -> None:
-    edit(site / "appliance.toml", "builtin:portage", "nowhere")
+    edit(site / "appliance.toml", 'location = "builtin:portage"', 'location = "nowhere"')
     assert "is no ebuild repository" in complaint(site)
 
 

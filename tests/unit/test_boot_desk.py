@@ -1,0 +1,222 @@
+"""What a booting machine is told, from its first word to its reboot, against a real store."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from appliance.boot import CHANNEL, BootDesk, parse_report
+from appliance.errors import Problem
+from appliance.facts import render_facts
+from appliance.live import LiveSite
+from appliance.model import (
+    Disk,
+    Facts,
+    Firmware,
+    LocalBoot,
+    Machine,
+    MachineState,
+    NetBoot,
+    Release,
+    Tree,
+)
+from appliance.overlays import example_site
+from appliance.store import Store
+
+MAC = "52:54:00:00:00:01"
+HERE = "http://10.77.0.2:80"
+RELEASE = "20260101-00000000000a"
+DISK = Disk("/dev/vda", 8 * 2**30, "virtio")
+FACTS = Facts(MAC, Firmware.UEFI, 2**30, vendor="QEMU", product="Standard PC", disks=(DISK,))
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(example_site(), tmp_path / "site"))
+
+
+@pytest.fixture
+def desk(site: Path, tmp_path: Path, clock: Clock) -> BootDesk:
+    tree = Tree(tmp_path / "state")
+    store = Store(tree.store)
+    store.releases.publish(Release(RELEASE, "vm", 1.0, "snap", 3, 100), CHANNEL, now=1.0)
+    return BootDesk(LiveSite(site), tree, store, clock)
+
+
+def machine(desk: BootDesk) -> Machine:
+    found = desk.store.machines.get(MAC)
+    assert found is not None
+    return found
+
+
+def stages(desk: BootDesk) -> list[str]:
+    return [f"{event.stage} {event.status}" for _, event in desk.store.events.after(MAC)]
+
+
+def arm(desk: BootDesk) -> None:
+    desk.store.machines.add(Machine(MAC, MachineState.ARMED, profile="vm"))
+
+
+def get_plan(desk: BootDesk, facts: Facts = FACTS) -> str:
+    token = desk.hello(render_facts(FACTS), HERE).split()[1]
+    return desk.plan(f"token {token}\n{render_facts(facts)}", HERE)
+
+
+def secret_of(plan: str) -> str:
+    return next(line.split()[1] for line in plan.splitlines() if line.startswith("report "))
+
+
+def report(secret: str, stage: str, status: str, message: str = "") -> str:
+    return f"report {secret}\nstage {stage}\nstatus {status}\nseconds 1.5\nbytes 10\n\n{message}"
+
+
+def test_an_unknown_machine_is_discovered_matched_and_must_wait_for_a_person(desk: BootDesk) -> None:
+    answer = desk.hello(render_facts(FACTS), HERE)
+    assert answer.startswith("wait ")
+    assert machine(desk).state is MachineState.ASSIGNED
+    assert machine(desk).profile == "vm"
+    assert stages(desk) == ["discovered done", "assigned done"]
+
+
+def test_an_unknown_machine_that_nothing_matches_stays_discovered(desk: BootDesk, site: Path) -> None:
+    file = site / "profiles/vm/profile.toml"
+    file.write_text(file.read_text().replace("QEMU*", "Sun*"))
+    assert "no match rule" in desk.hello(render_facts(FACTS), HERE)
+    assert machine(desk).state is MachineState.DISCOVERED
+
+
+def test_a_rule_may_arm(desk: BootDesk, site: Path) -> None:
+    file = site / "profiles/vm/profile.toml"
+    file.write_text(file.read_text().replace("arm = false", "arm = true"))
+    assert desk.hello(render_facts(FACTS), HERE).startswith("install ")
+    assert machine(desk).state is MachineState.ARMED
+
+
+def test_polling_does_not_fill_the_timeline(desk: BootDesk) -> None:
+    for _ in range(5):
+        desk.hello(render_facts(FACTS), HERE)
+    assert len(stages(desk)) == 2
+
+
+def test_an_armed_machine_boots_with_a_token_and_a_disarmed_one_without(desk: BootDesk) -> None:
+    arm(desk)
+    armed = desk.script_target(MAC, Firmware.UEFI, HERE)
+    assert isinstance(armed, NetBoot)
+    assert "distserver.token=" in armed.arguments
+    assert f"distserver={HERE}" in armed.arguments
+    desk.store.machines.move(MAC, MachineState.FAILED, problem="x")
+    failed = desk.script_target(MAC, Firmware.UEFI, HERE)
+    assert isinstance(failed, NetBoot)
+    assert "token" not in failed.arguments
+
+
+def test_from_armed_to_installed_to_its_own_disk(desk: BootDesk) -> None:
+    arm(desk)
+    plan = get_plan(desk)
+    assert plan.startswith("plan 1\n")
+    assert f"base {HERE}/r/{RELEASE}" in plan
+    assert machine(desk).state is MachineState.INSTALLING
+    secret = secret_of(plan)
+    assert desk.event(report(secret, "partition", "done")) == "ok"
+    assert desk.event(report(secret, "finish", "done")) == "ok"
+    assert machine(desk).state is MachineState.INSTALLED
+    assert machine(desk).release == RELEASE
+    assert isinstance(desk.boot_target(MAC, Firmware.UEFI), LocalBoot)
+    assert desk.hello(render_facts(FACTS), HERE).startswith("local ")
+
+
+def test_a_repeated_finish_is_fine_because_the_first_answer_may_have_got_lost(desk: BootDesk) -> None:
+    arm(desk)
+    secret = secret_of(get_plan(desk))
+    for _ in range(2):
+        assert desk.event(report(secret, "finish", "done")) == "ok"
+
+
+def test_a_token_that_comes_twice_gets_no_second_plan_and_leaves_a_mark(desk: BootDesk) -> None:
+    arm(desk)
+    token = desk.hello(render_facts(FACTS), HERE).split()[1]
+    body = f"token {token}\n{render_facts(FACTS)}"
+    assert desk.plan(body, HERE).startswith("plan 1")
+    assert desk.plan(body, HERE).startswith("again ")
+    assert "plan note" in stages(desk)
+
+
+def test_a_token_is_too_old_after_its_time(desk: BootDesk, clock: Clock) -> None:
+    arm(desk)
+    token = desk.hello(render_facts(FACTS), HERE).split()[1]
+    clock.now += 3601
+    assert desk.plan(f"token {token}\n{render_facts(FACTS)}", HERE).startswith("again ")
+    assert machine(desk).state is MachineState.ARMED
+
+
+def test_two_matching_disks_are_refused_and_the_machine_waits_as_failed(desk: BootDesk) -> None:
+    arm(desk)
+    second = Disk("/dev/vdb", 8 * 2**30, "virtio")
+    facts = Facts(MAC, Firmware.UEFI, 2**30, vendor="QEMU", disks=(DISK, second))
+    answer = get_plan(desk, facts)
+    assert answer.startswith("refused 2 disks match")
+    assert machine(desk).state is MachineState.FAILED
+    assert "2 disks match" in machine(desk).problem
+
+
+def test_a_failed_step_is_kept_with_its_last_line(desk: BootDesk) -> None:
+    arm(desk)
+    secret = secret_of(get_plan(desk))
+    desk.event(report(secret, "stage", "failed", "tar: short read\ntar: bad archive\n"))
+    assert machine(desk).state is MachineState.FAILED
+    assert machine(desk).problem == "stage failed: tar: bad archive"
+
+
+def test_an_installer_of_a_disarmed_machine_is_told_to_stop(desk: BootDesk) -> None:
+    arm(desk)
+    secret = secret_of(get_plan(desk))
+    desk.store.machines.move(MAC, MachineState.ASSIGNED)
+    assert desk.event(report(secret, "partition", "begin")).startswith("stop ")
+
+
+def test_a_stranger_without_the_secret_changes_nothing(desk: BootDesk) -> None:
+    arm(desk)
+    get_plan(desk)
+    assert desk.event(report("0" * 32, "finish", "done")).startswith("stop ")
+    assert machine(desk).state is MachineState.INSTALLING
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("", "no line `report`"),
+        ("report x\nstage a\nstatus maybe\n\n", "status is 'maybe'"),
+        ("report x\nstage A B\nstatus done\n\n", "stage is 'A B'"),
+        ("report x\nstage a\nstatus done\nseconds many\n\n", "are numbers"),
+        ("report x\nstage a\nstatus done\nbytes -1\n\n", "out of range"),
+        ("report x\nfoo y\n\n", "starts with 'foo'"),
+    ],
+)
+def test_a_malformed_report_says_what_was_expected(body: str, said: str) -> None:
+    with pytest.raises(Problem, match=said):
+        parse_report(body)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../manifest", "x\0y"])
+def test_only_plain_names_of_real_releases_are_served(desk: BootDesk, name: str) -> None:
+    assert desk.release_file(RELEASE, name) is None
+    assert desk.release_file("../../etc", "passwd") is None
+    assert desk.pool_file("../../etc/passwd") is None
+
+
+def test_a_site_that_was_broken_while_running_leaves_the_last_good_one(desk: BootDesk, site: Path) -> None:
+    assert "vm" in desk.live.now().profiles
+    (site / "profiles/vm/profile.toml").write_text("nonsense = [")
+    assert "vm" in desk.live.now().profiles
