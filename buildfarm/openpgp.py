@@ -1,0 +1,68 @@
+"""Checks OpenPGP signatures against a keyring file and nothing else."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from appliance.errors import Problem
+from appliance.run import CommandFailed, run
+
+CLEARSIGNED = b"-----BEGIN PGP SIGNED MESSAGE-----"
+# GnuPG's doc/DETAILS: a good signature by a usable key says GOODSIG and VALIDSIG; these say why it is not.
+REASONS = {
+    "BADSIG": "the signature does not match",
+    "ERRSIG": "the signature cannot be checked",
+    "EXPKEYSIG": "the signing key has expired",
+    "EXPSIG": "the signature has expired",
+    "NO_PUBKEY": "it is signed by a key that is not in the keyring",
+    "NODATA": "it holds no signature",
+    "REVKEYSIG": "the signing key was revoked",
+}
+PRECISE_FIRST = ("NO_PUBKEY", "REVKEYSIG", "EXPKEYSIG", "EXPSIG", "BADSIG", "NODATA", "ERRSIG")
+
+
+def is_clearsigned(text: bytes) -> bool:
+    return text.lstrip().startswith(CLEARSIGNED)
+
+
+def verified_text(text: bytes, keyring: Path, subject: str) -> bytes:
+    """The part of a clearsigned text that a key of the keyring signed; text around it is not returned."""
+    with tempfile.TemporaryDirectory(prefix="openpgp-") as name:
+        home = Path(name)
+        (home / "text").write_bytes(text)
+        out = home / "signed"
+        _verify(home, keyring, ["--output", str(out), "--verify", str(home / "text")], subject)
+        return out.read_bytes()
+
+
+def verify_detached(file: Path, signature: bytes, keyring: Path, subject: str) -> None:
+    """Raise Problem unless `signature` is a good one of `file` by a key of the keyring."""
+    with tempfile.TemporaryDirectory(prefix="openpgp-") as name:
+        home = Path(name)
+        (home / "signature").write_bytes(signature)
+        _verify(home, keyring, ["--verify", str(home / "signature"), str(file)], subject)
+
+
+def judge(status: str) -> str:
+    """Why GnuPG's status lines do not prove a good signature; empty when they do."""
+    words = [line.split()[1] for line in status.splitlines() if line.startswith("[GNUPG:] ")]
+    bad = [word for word in PRECISE_FIRST if word in words]
+    if bad:
+        return REASONS[bad[0]]
+    return "" if "GOODSIG" in words and "VALIDSIG" in words else "there is no good signature"
+
+
+def _verify(home: Path, keyring: Path, arguments: Sequence[str], subject: str) -> None:
+    status = home / "status"
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--no-tty", "--no-autostart", "--quiet"]
+    try:
+        run([*gpg, "--import", str(keyring)])
+    except CommandFailed as failure:
+        last = failure.output.strip().splitlines()[-1:] or ["no keys in it"]
+        raise Problem(f"gpg cannot read the keyring {keyring}: {last[0]}") from failure
+    # The keyring is the whole trust decision: --trust-model always leaves expiry and revocation in force.
+    offline = ["--trust-model", "always", "--no-auto-key-retrieve", "--status-file", str(status)]
+    run([*gpg, *offline, *arguments], ok=range(256))
+    reason = judge(status.read_text(errors="replace") if status.exists() else "")
+    if reason:
+        raise Problem(f"{subject}: {reason}", hint=f"the keyring is {keyring}; nothing was kept")
