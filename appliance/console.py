@@ -37,6 +37,7 @@ SHELL_TRY_SECONDS = 5.0
 # ECMA-48: control sequences, operating system commands, other escapes.
 ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[ -/]*[0-OQ-WYZ\\^-~])")
 UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200}\x1b?|[ -/]*)\Z")
+CLEAR_SCREEN = "\x1b[2J"
 SILENT = dict.fromkeys(map(ord, "\r\0\a\x0e\x0f"))
 
 
@@ -82,7 +83,8 @@ class PlainText:
         cut = UNFINISHED.search(text)
         self._held = text[cut.start() :] if cut else ""
         whole = text[: cut.start()] if cut else text
-        return ESCAPE.sub("", whole).translate(SILENT)
+        # Firmware and boot loaders clear the screen where a program would begin a line.
+        return ESCAPE.sub("", whole.replace(CLEAR_SCREEN, "\n")).translate(SILENT)
 
 
 def plain(transcript: bytes) -> str:

@@ -1,0 +1,191 @@
+"""What QEMU is told about a machine, and when KVM is used."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from appliance.kvm import accelerator, choose_accel
+from appliance.model import Firmware
+from appliance.vm import Accel, DirectBoot, DiskInterface, Vm, VmDisk, argv, make_disk
+
+SOCKETS = Path("/run/vm")
+UEFI = Vm(
+    name="alpha",
+    directory=Path("/state/alpha"),
+    firmware=Firmware.UEFI,
+    mac="52:54:00:77:00:01",
+    tap="tap0",
+    disks=(VmDisk(Path("/state/alpha/disk.qcow2"), 4 << 30, serial="D-1"),),
+    vendor="Acme, Inc.",
+    product="Rack 1",
+    serial="S-1",
+    uuid="11111111-2222-3333-4444-555555555555",
+)
+BIOS = dataclasses.replace(UEFI, name="beta", firmware=Firmware.BIOS)
+
+
+def words(vm: Vm, option: str) -> list[str]:
+    """The values of one option."""
+    line = argv(vm, Accel.TCG, SOCKETS)
+    return [line[place + 1] for place, word in enumerate(line) if word == option]
+
+
+def test_a_uefi_machine_uses_the_firmwares_own_pxe_client() -> None:
+    (network,) = (value for value in words(UEFI, "-device") if value.startswith("virtio-net-pci"))
+    assert network == "virtio-net-pci,netdev=net0,mac=52:54:00:77:00:01,romfile=,bootindex=1"
+
+
+def test_a_bios_machine_keeps_the_ipxe_option_rom() -> None:
+    (network,) = (value for value in words(BIOS, "-device") if value.startswith("virtio-net-pci"))
+    assert network == "virtio-net-pci,netdev=net0,mac=52:54:00:77:00:01,bootindex=1"
+
+
+def test_a_uefi_machine_has_its_own_copy_of_the_variables() -> None:
+    code, variables, _disk = words(UEFI, "-drive")
+    assert code == "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"
+    assert variables == "if=pflash,unit=1,format=raw,file=/state/alpha/vars.fd"
+    assert words(UEFI, "-machine") == ["q35"]
+
+
+def test_a_bios_machine_has_no_flash_and_no_uefi_settings() -> None:
+    assert len(words(BIOS, "-drive")) == 1
+    assert words(BIOS, "-fw_cfg") == []
+    assert words(BIOS, "-machine") == ["pc"]
+
+
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6", "left_out"),
+    [(True, False, ["IPv6"]), (False, False, ["IPv4", "IPv6"]), (True, True, [])],
+)
+def test_pxe_over_an_address_family_is_left_out_unless_asked_for(
+    ipv4: bool, ipv6: bool, left_out: list[str]
+) -> None:
+    vm = dataclasses.replace(UEFI, ipv4_pxe=ipv4, ipv6_pxe=ipv6)
+    expected = [f"name=opt/org.tianocore/{family}PXESupport,string=n" for family in left_out]
+    assert words(vm, "-fw_cfg") == expected
+
+
+def test_the_disk_comes_after_the_network() -> None:
+    assert "virtio-blk-pci,serial=D-1,drive=disk0,bootindex=2" in words(UEFI, "-device")
+
+
+def test_the_network_can_come_after_all_disks() -> None:
+    two = (*UEFI.disks, VmDisk(Path("/b.raw"), 1))
+    devices = words(dataclasses.replace(UEFI, disks=two, network_first=False), "-device")
+    order = [device.rsplit("bootindex=", 1)[1] for device in devices if "bootindex" in device]
+    assert [device.split(",")[0] for device in devices if "bootindex" in device] == [
+        "virtio-net-pci",
+        "virtio-blk-pci",
+        "virtio-blk-pci",
+    ]
+    assert order == ["4", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("interface", "device", "controller"),
+    [
+        (DiskInterface.AHCI, "ide-hd,bus=ahci0.0,serial=X", "ich9-ahci,id=ahci0"),
+        (DiskInterface.NVME, "nvme,serial=X", ""),
+        (DiskInterface.USB, "usb-storage,bus=xhci0.0,removable=on,serial=X", "qemu-xhci,id=xhci0"),
+    ],
+)
+def test_each_disk_interface_has_its_device(interface: DiskInterface, device: str, controller: str) -> None:
+    disk = VmDisk(Path("/d.raw"), 1, serial="X", interface=interface)
+    devices = words(dataclasses.replace(BIOS, disks=(disk,)), "-device")
+    assert f"{device},drive=disk0,bootindex=2" in devices
+    assert not controller or controller in devices
+
+
+def test_a_disk_is_raw_unless_its_file_is_named_qcow2() -> None:
+    vm = dataclasses.replace(BIOS, disks=(*BIOS.disks, VmDisk(Path("/b.raw"), 1)))
+    formats = [drive.split("format=")[1].split(",")[0] for drive in words(vm, "-drive")]
+    assert formats == ["qcow2", "raw"]
+    assert all("cache=unsafe" in drive for drive in words(vm, "-drive"))
+
+
+def test_a_comma_in_a_name_does_not_end_the_option() -> None:
+    assert words(UEFI, "-smbios") == ["type=1,manufacturer=Acme,, Inc.,product=Rack 1,serial=S-1"]
+    vm = dataclasses.replace(BIOS, disks=(VmDisk(Path("/a,b.raw"), 1),))
+    assert words(vm, "-drive")[0].endswith("file=/a,,b.raw")
+
+
+def test_the_identity_is_left_to_qemu_when_not_given() -> None:
+    vm = dataclasses.replace(BIOS, vendor="", product="", serial="", uuid="")
+    assert words(vm, "-smbios") == words(vm, "-uuid") == []
+    assert words(UEFI, "-uuid") == [UEFI.uuid]
+
+
+def test_a_machine_without_a_tap_has_no_network_card() -> None:
+    vm = dataclasses.replace(BIOS, tap="", mac="")
+    assert words(vm, "-netdev") == []
+    assert not any("net" in device for device in words(vm, "-device"))
+
+
+def test_the_console_waits_for_its_reader_and_carries_the_firmwares_text() -> None:
+    line = argv(BIOS, Accel.TCG, SOCKETS)
+    assert "-nographic" in line
+    assert "socket,id=console,path=/run/vm/console,server=on,wait=on" in line
+
+
+def test_a_reboot_goes_through_the_firmware_again() -> None:
+    assert "-no-reboot" not in argv(UEFI, Accel.TCG, SOCKETS)
+
+
+def test_a_direct_boot_hands_over_kernel_and_arguments() -> None:
+    vm = dataclasses.replace(BIOS, direct=DirectBoot(Path("/k"), Path("/i"), "console=ttyS0 quiet"))
+    assert argv(vm, Accel.KVM, SOCKETS)[-6:] == [
+        "-kernel",
+        "/k",
+        "-initrd",
+        "/i",
+        "-append",
+        "console=ttyS0 quiet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("has_device", "proven", "chosen"),
+    [
+        (False, None, Accel.TCG),
+        (False, True, Accel.TCG),
+        (True, None, None),
+        (True, False, Accel.TCG),
+        (True, True, Accel.KVM),
+    ],
+)
+def test_kvm_is_chosen_only_when_a_boot_proved_it(
+    has_device: bool, proven: bool | None, chosen: Accel | None
+) -> None:
+    assert choose_accel(has_device=has_device, proven=proven) is chosen
+
+
+def test_without_the_device_software_emulation_is_used_at_once(tmp_path: Path) -> None:
+    assert accelerator(None, cache=tmp_path / "accel", device=tmp_path / "no-kvm") is Accel.TCG
+
+
+def test_a_device_nobody_could_try_is_not_used(tmp_path: Path) -> None:
+    device = tmp_path / "kvm"
+    device.touch()
+    assert accelerator(None, cache=tmp_path / "accel", device=device) is Accel.TCG
+
+
+def test_the_answer_is_kept_until_the_host_boots_again(tmp_path: Path) -> None:
+    device, cache = tmp_path / "kvm", tmp_path / "accel"
+    device.touch()
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    cache.write_text(f"{boot} kvm\n")
+    assert accelerator(None, cache=cache, device=device) is Accel.KVM
+    cache.write_text("another-boot kvm\n")
+    assert accelerator(None, cache=cache, device=device) is Accel.TCG
+
+
+@pytest.mark.parametrize("name", ["blank.raw", "blank.qcow2"])
+def test_a_new_disk_is_blank_and_takes_no_room(name: str, tmp_path: Path) -> None:
+    disk = VmDisk(tmp_path / "machine" / name, 4 << 30)
+    disk.path.parent.mkdir()
+    disk.path.write_bytes(b"\x55\xaa" * 300_000)
+    make_disk(disk)
+    assert disk.path.stat().st_blocks * 512 < 400_000
+    if disk.format == "raw":
+        assert disk.path.stat().st_size == 4 << 30
