@@ -9,7 +9,7 @@ mount_kernel_views() {
 	mkdir -p /proc /sys /dev /run /tmp /root /mnt/target
 	mount -t proc proc /proc
 	mount -t sysfs sys /sys
-	mountpoint -q /dev || mount -t devtmpfs dev /dev
+	is_mounted /dev || mount -t devtmpfs dev /dev
 	mkdir -p /dev/pts /dev/shm
 	mount -t devpts devpts /dev/pts
 	mount -t tmpfs shm /dev/shm

@@ -15,10 +15,10 @@ inside() { # command ...: in the unpacked system, with an environment of its own
 
 mount_inside() {
 	mkdir -p "$target/proc" "$target/sys" "$target/dev" "$target/run"
-	mountpoint -q "$target/proc" || mount -t proc proc "$target/proc"
-	mountpoint -q "$target/sys" || mount -t sysfs sys "$target/sys"
-	mountpoint -q "$target/dev" || mount --rbind /dev "$target/dev"
-	if ! mountpoint -q "$target/run"; then
+	is_mounted "$target/proc" || mount -t proc proc "$target/proc"
+	is_mounted "$target/sys" || mount -t sysfs sys "$target/sys"
+	is_mounted "$target/dev" || mount --rbind /dev "$target/dev"
+	if ! is_mounted "$target/run"; then
 		mount -t tmpfs -o mode=755 run "$target/run"
 		mkdir -p "$target/run/lock"
 	fi
@@ -26,7 +26,7 @@ mount_inside() {
 
 mount_work() {
 	mkdir -p "$target/var/tmp/portage"
-	mountpoint -q "$target/var/tmp/portage" && return 0
+	is_mounted "$target/var/tmp/portage" && return 0
 	memory_is_enough || return 0
 	mount -t tmpfs -o mode=775,uid=250,gid=250 work "$target/var/tmp/portage"
 }
@@ -76,7 +76,7 @@ install_packages() { # what the plan names, e.g. @system @world
 	emerge_until "merging" "$@"
 	check_installed "$@"
 	rm -rf "${target:?}$repository_place"
-	if mountpoint -q "$target/var/tmp/portage"; then umount "$target/var/tmp/portage"; fi
+	if is_mounted "$target/var/tmp/portage"; then umount "$target/var/tmp/portage"; fi
 }
 
 emerge_until() { # what, arguments ...: again when it failed while the server was away

@@ -42,7 +42,7 @@ verify_release() { # fetches the manifest, checks its signature, that it is the 
 	rm -f "$work/manifest" "$work/manifest.sig"
 	download "$(plan_value base)/manifest" "$work/manifest"
 	download "$(plan_value base)/manifest.sig" "$work/manifest.sig"
-	if ! gpgv --keyring "$key" "$work/manifest.sig" "$work/manifest" >"$work/gpgv" 2>&1; then
+	if ! "$tools/gpgv" --keyring "$key" "$work/manifest.sig" "$work/manifest" >"$work/gpgv" 2>&1; then
 		cat "$work/gpgv"
 		rm -f "$work/manifest"
 		fail "the manifest's signature is not good"

@@ -70,7 +70,7 @@ uptime_seconds() {
 	cut -d ' ' -f 1 /proc/uptime
 }
 
-step() { # stage, command ...: runs it with errexit, output to the consoles and a log, events around it
+step() { # stage, function ...: runs it, output to the consoles and a log, events around it
 	stage=$1
 	shift
 	say "$stage"
@@ -78,10 +78,7 @@ step() { # stage, command ...: runs it with errexit, output to the consoles and 
 	begun=$(uptime_seconds)
 	rm -f "$work/bytes"
 	{
-		(
-			set -e
-			"$@"
-		) 2>&1
+		"$code/step" "$@" 2>&1
 		echo $? >"$work/status"
 	} | tee "$work/log" | show
 	seconds=$(awk -v a="$begun" -v b="$(uptime_seconds)" 'BEGIN { printf "%.1f\n", b - a }')

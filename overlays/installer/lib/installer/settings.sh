@@ -2,7 +2,7 @@
 # Files only this machine has: fstab, host name, which release it is.
 
 partuuid() {
-	uuid=$(blkid -s PARTUUID -o value "$1")
+	uuid=$("$tools/blkid" -s PARTUUID -o value "$1")
 	[ -n "$uuid" ] || fail "$1 has no PARTUUID"
 	echo "$uuid"
 }

@@ -2,10 +2,16 @@
 # The disk: partitions, file systems, archives. Only the plan's disk is ever written.
 
 target=${target:-/mnt/target}
+# Some builds of busybox prefer their own applets to programs of the same name: these are named in full.
+tools=${tools:-/usr/bin}
 kept=$target/var/lib/distserver
 
 mounts_below() { # mount points at and below $1, deepest first
 	awk -v top="$1" '$2 == top || index($2, top "/") == 1 { print $2 }' /proc/mounts | sort -r
+}
+
+is_mounted() {
+	awk -v place="$1" '$2 == place { found = 1 } END { exit !found }' /proc/mounts
 }
 
 unmount_target() {
@@ -19,16 +25,16 @@ partition_disk() {
 	[ -b "$disk" ] || fail "$disk is not there"
 	unmount_target
 	for device in "$disk"*; do
-		[ "$device" = "$disk" ] || wipefs -q -a "$device" 2>/dev/null || true
+		[ "$device" = "$disk" ] || "$tools/wipefs" -q -a "$device" 2>/dev/null || true
 	done
-	wipefs -q -a "$disk"
+	"$tools/wipefs" -q -a "$disk"
 	sed -n 's/^sfdisk //p' "$plan" >"$work/sfdisk"
-	sfdisk -q --wipe always --wipe-partitions always "$disk" <"$work/sfdisk"
+	"$tools/sfdisk" -q --wipe always --wipe-partitions always "$disk" <"$work/sfdisk"
 	blockdev --rereadpt "$disk" 2>/dev/null || true
 	for device in $(awk '$1 == "mkfs" { print $2 }' "$plan"); do
 		wait_for_block "$device"
 	done
-	sfdisk -l "$disk"
+	"$tools/sfdisk" -l "$disk"
 }
 
 wait_for_block() {
@@ -43,9 +49,9 @@ make_filesystems() {
 	grep -e '^mkfs ' -e '^mount ' "$plan" >"$work/filesystems"
 	while read -r verb device kind label; do
 		case $verb/$kind in
-		mkfs/ext4) mkfs.ext4 -q -F -L "$label" "$device" ;;
-		mkfs/vfat) mkfs.vfat -n "$label" "$device" ;;
-		mkfs/swap) mkswap -q -L "$label" "$device" ;;
+		mkfs/ext4) "$tools/mkfs.ext4" -q -F -L "$label" "$device" ;;
+		mkfs/vfat) "$tools/mkfs.vfat" -n "$label" "$device" ;;
+		mkfs/swap) "$tools/mkswap" -q -L "$label" "$device" ;;
 		mount/*) mount_at "$device" "$kind" ;;
 		esac
 	done <"$work/filesystems"
@@ -62,13 +68,14 @@ unpack() { # name: fetched to the target's disk, checked, then unpacked; memory 
 	archive=$kept/$1
 	fetch "$1" "$archive"
 	# shellcheck disable=SC2046 # one option or none
-	tar -x -p --numeric-owner --xattrs --xattrs-include='*' $(decompressor "$archive") -f "$archive" -C "$target"
+	"$tools/tar" -x -p --numeric-owner --xattrs --xattrs-include='*' $(decompressor "$archive") \
+		-f "$archive" -C "$target"
 	rm -f "$archive"
 }
 
 decompressor() { # tar's option for a file, by its first octets
 	case $(head -c 4 "$1" | od -An -tx1 | tr -d ' \n') in
-	28b52ffd) echo --zstd ;;
+	28b52ffd) echo "--use-compress-program=$tools/zstd" ;;
 	1f8b*) echo --gzip ;;
 	fd377a58) echo --xz ;;
 	esac
@@ -78,6 +85,6 @@ keep_tree() { # file, repository: the image stays on the machine, mounted by fst
 	mkdir -p "$kept" "$target/var/db/repos/$2"
 	fetch "$1" "$kept/$1"
 	echo "$1 $2" >"$work/tree"
-	mountpoint -q "$target/var/db/repos/$2" ||
+	is_mounted "$target/var/db/repos/$2" ||
 		mount -t squashfs -o loop,ro "$kept/$1" "$target/var/db/repos/$2"
 }
