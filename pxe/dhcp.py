@@ -108,9 +108,8 @@ def decode(data: bytes) -> Packet:
     if len(data) < _HEADER.size:
         raise Malformed("packet", expected=f"at least {_HEADER.size} bytes", came=f"{len(data)} bytes")
     fields = _HEADER.unpack_from(data)
-    op, htype, hlen, hops, xid, secs, flags, ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file, cookie = (
-        fields
-    )
+    op, htype, hlen, hops, xid, secs, flags, *addresses, chaddr, sname, file, cookie = fields
+    ciaddr, yiaddr, siaddr, giaddr = map(IPv4Address, addresses)
     if op not in (BOOTREQUEST, BOOTREPLY):
         raise Malformed("op", expected="1 or 2", came=str(op))
     if hlen > len(chaddr):

@@ -12,7 +12,7 @@ class Malformed(Exception):
 
 
 def printable(text: str | bytes) -> str:
-    """Text of a stranger, safe for a log line or a terminal: everything but printable ASCII is escaped."""
+    """Text of a stranger, safe for a log line or a terminal: all but printable ASCII is escaped."""
     if isinstance(text, bytes):
         text = text.decode("latin-1")
-    return "".join(sign if " " <= sign <= "~" else repr(sign)[1:-1] for sign in text[:200])
+    return text[:200].encode("unicode_escape").decode("ascii")

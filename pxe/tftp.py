@@ -21,6 +21,8 @@ UNPROVED_TRIES = 6
 # The last ACK may be lost, and its sender gone: that is success.
 LAST_TRIES = 5
 IDLE_SECONDS = 60.0
+# What a file system takes as one name.
+LONGEST_NAME = 255
 
 
 class Source(Protocol):
@@ -278,7 +280,7 @@ def clean_name(raw: bytes) -> str | None:
     except UnicodeDecodeError:
         return None
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    if not parts or ".." in parts or not all(part.isprintable() for part in parts):
+    if not parts or ".." in parts or len(raw) > LONGEST_NAME or not name.isprintable():
         return None
     return "/".join(parts)
 

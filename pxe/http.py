@@ -1,0 +1,144 @@
+"""Serves boot programs, scripts and releases over HTTP, and takes what installers post."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from appliance.errors import Problem
+from pxe.director import Director
+from pxe.malformed import printable
+from pxe.policy import Here
+from pxe.script import render
+from pxe.sightings import Sightings
+
+log = logging.getLogger(__name__)
+
+LONGEST_BODY = 64 * 1024
+# Fetching these two is a stage of a machine's timeline.
+TIMED = ("kernel", "installer")
+
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+# No name of ours begins with a dot, so none leads out of its directory.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+:-]{0,200}")
+
+# UEFI HTTP boot decides by the type whether it got a program or a disk image.
+_TYPES = {".efi": "application/efi", ".iso": "application/vnd.efi-iso", ".img": "application/vnd.efi-img"}
+
+
+def application(director: Director, here: Here, boot_dir: Path, sightings: Sightings) -> web.Application:
+    """The web application; it logs no requests but what they did."""
+    files = _Files(director, here, boot_dir, sightings)
+    posts = _Posts(director, here)
+    # A larger body is refused with 413 as soon as it is read.
+    app = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard])
+    app.router.add_post("/hello", posts.hello)
+    app.router.add_post("/plan", posts.plan)
+    app.router.add_post("/event", posts.event)
+    app.router.add_get("/{path:.*}", files.get)
+    return app
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The outermost handler: nothing a machine sends ends the server or shows it a traceback."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        raise
+    except ConnectionError as gone:
+        # UEFI firmware resets connections it has no more use for.
+        log.debug("%s went away from %s: %s", request.remote, printable(request.path), gone)
+        raise
+    except Exception:
+        log.exception("%s of %s for %s failed", request.method, printable(request.path), request.remote)
+        return web.Response(status=500, text="this server made a mistake; its log says which\n")
+
+
+class _Files:
+    def __init__(self, director: Director, here: Here, boot_dir: Path, sightings: Sightings) -> None:
+        self._director = director
+        self._here = here
+        self._boot_dir = boot_dir
+        self._sightings = sightings
+
+    async def get(self, request: web.Request) -> web.StreamResponse:
+        """GET and HEAD of everything. Doubled slashes are one: shim asks for /boot//grubx64.efi."""
+        parts = [part for part in request.path.split("/") if part]
+        if not all(_NAME.fullmatch(part) for part in parts):
+            raise web.HTTPNotFound(text="no such file\n")
+        match parts:
+            case ["boot", name] if name.endswith(".ipxe") and _MAC.fullmatch(name[:-5].lower()):
+                return self._script(request, name[:-5].lower())
+            case ["boot", name]:
+                return await self._file(request, self._boot_dir / name)
+            case ["r", release, name]:
+                path = self._director.release_file(release, name)
+                return await self._file(request, path, timed=name in TIMED)
+            case ["pool", *relative] if relative:
+                return await self._file(request, self._director.pool_file("/".join(relative)))
+        raise web.HTTPNotFound(text="no such file\n")
+
+    def _script(self, request: web.Request, mac: str) -> web.Response:
+        if request.method != "GET":
+            # A script may carry a token that is good once: no one gets it without its text.
+            raise web.HTTPMethodNotAllowed(request.method, ["GET"])
+        firmware = self._sightings.firmware_of(mac)
+        target = self._director.script_target(mac, firmware, self._here.url)
+        text = render(target, mac, self._here)
+        if request.remote:
+            self._sightings.saw_address(mac, request.remote)
+        log.info("%s gets its script: %s, %s", mac, type(target).__name__, printable(target.reason))
+        self._director.record(mac, "script", size_bytes=len(text), message=target.reason)
+        return web.Response(text=text, headers={"Cache-Control": "no-store"})
+
+    async def _file(
+        self, request: web.Request, path: Path | None, *, timed: bool = False
+    ) -> web.StreamResponse:
+        if path is None or not path.is_file():
+            raise web.HTTPNotFound(text="no such file\n")
+        content_type = _TYPES.get(path.suffix, "application/octet-stream")
+        response = web.FileResponse(path, headers={"Content-Type": content_type})
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        # Preparing a FileResponse sends the whole file.
+        await response.prepare(request)
+        mac = request.query.get("mac", "").lower()
+        # Of a file fetched in ranges each part would be a stage of its own: only a whole one counts.
+        if timed and request.method == "GET" and response.status == 200 and _MAC.fullmatch(mac):
+            seconds = clock() - started
+            size = response.content_length
+            log.info("%s got %s, %s bytes in %.2f s", mac, path.name, size, seconds)
+            self._director.record(mac, path.name, size_bytes=size, seconds=seconds)
+        return response
+
+
+class _Posts:
+    """What installers tell. An answer they must read has status 200: busybox wget hides other bodies."""
+
+    def __init__(self, director: Director, here: Here) -> None:
+        self._director = director
+        self._here = here
+
+    async def hello(self, request: web.Request) -> web.Response:
+        return await self._answer(request, lambda body: self._director.hello(body, self._here.url))
+
+    async def plan(self, request: web.Request) -> web.Response:
+        return await self._answer(request, lambda body: self._director.plan(body, self._here.url))
+
+    async def event(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._director.event)
+
+    async def _answer(self, request: web.Request, ask: Callable[[str], str]) -> web.Response:
+        # The tail of a build log may hold anything; a report is not lost for one odd byte.
+        body = (await request.read()).decode(errors="replace")
+        try:
+            text = ask(body)
+        except Problem as problem:
+            log.warning("%s of %s: %s", request.path, request.remote, printable(str(problem)))
+            return web.Response(status=400, text=f"{problem}\n")
+        return web.Response(text=text if text.endswith("\n") else f"{text}\n")

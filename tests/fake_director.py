@@ -1,0 +1,75 @@
+"""A Director that decides by a table and remembers what it was told."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from appliance.errors import Problem
+from appliance.model import BootTarget, Firmware, Silence
+
+
+@dataclass(frozen=True)
+class Recorded:
+    mac: str
+    stage: str
+    status: str = "done"
+    size_bytes: int | None = None
+    seconds: float | None = None
+    message: str = ""
+
+
+@dataclass
+class FakeDirector:
+    targets: Mapping[str, BootTarget] = field(default_factory=dict)
+    """By MAC; `*` for every other machine."""
+    releases: Path = Path("/nonexistent")
+    pool: Path = Path("/nonexistent")
+    records: list[Recorded] = field(default_factory=list)
+    asked: list[tuple[str, Firmware | None]] = field(default_factory=list)
+
+    def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
+        self.asked.append((mac, firmware))
+        return self.targets.get(mac) or self.targets.get("*") or Silence("nobody said what it is to boot")
+
+    def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
+        return self.boot_target(mac, firmware)
+
+    def record(
+        self,
+        mac: str,
+        stage: str,
+        *,
+        status: str = "done",
+        size_bytes: int | None = None,
+        seconds: float | None = None,
+        message: str = "",
+    ) -> None:
+        self.records.append(Recorded(mac, stage, status, size_bytes, seconds, message))
+
+    def hello(self, facts_text: str, here: str) -> str:
+        if not facts_text.startswith("mac "):
+            raise Problem("the facts name no mac", hint="expected a line `mac 52:54:00:77:00:01`")
+        return f"install token-for-{here}"
+
+    def plan(self, body: str, here: str) -> str:
+        if not body.startswith("token "):
+            raise Problem("the first line is no token")
+        return f"plan 1\nbase {here}/r/1"
+
+    def event(self, body: str) -> str:
+        if body == "explode\n":
+            raise RuntimeError("a bug")
+        if "report " not in body:
+            raise Problem("the report has no secret")
+        return "ok"
+
+    def release_file(self, release: str, name: str) -> Path | None:
+        path = self.releases / release / name
+        return path if path.is_file() else None
+
+    def pool_file(self, relative: str) -> Path | None:
+        path = self.pool / relative
+        return path if path.is_file() else None
+
+    def stages(self) -> list[str]:
+        return [record.stage for record in self.records]

@@ -1,0 +1,69 @@
+from ipaddress import IPv4Address
+
+import pytest
+
+from appliance.model import LocalBoot, NetBoot, Silence
+from pxe.policy import Here
+from pxe.script import ATTEMPTS, plain, render
+
+HERE = Here(IPv4Address("10.77.0.2"), 8080)
+MAC = "52:54:00:77:00:01"
+
+
+def test_a_netboot_script_fetches_kernel_and_installer_and_boots() -> None:
+    lines = render(NetBoot("20260101-ab", "quiet console=ttyS0", "armed by rule"), MAC, HERE).splitlines()
+    base = "http://10.77.0.2:8080/r/20260101-ab"
+    assert lines[:8] == [
+        "#!ipxe",
+        "echo DistServer: armed by rule",
+        f"echo Release 20260101-ab for {MAC}",
+        ":attempt1",
+        "echo Fetching kernel and installer, attempt 1 of 5",
+        "imgfree",
+        f"kernel {base}/kernel?mac={MAC} initrd=installer quiet console=ttyS0 || goto retry1",
+        f"initrd {base}/installer?mac={MAC} || goto retry1",
+    ]
+
+
+def test_a_netboot_script_tries_a_few_times_and_then_leaves_with_failure() -> None:
+    lines = render(NetBoot("1", "", "armed"), MAC, HERE).splitlines()
+    assert sum(line.startswith("kernel ") for line in lines) == ATTEMPTS
+    for attempt in range(1, ATTEMPTS + 1):
+        assert lines.count(f":retry{attempt}") == 1
+        assert sum(line.endswith(f"|| goto retry{attempt}") for line in lines) == 3
+    assert lines[-1] == "exit 1"
+
+
+def test_local_boot_uses_the_first_disk_on_bios_and_our_grub_on_uefi() -> None:
+    assert render(LocalBoot("installed"), MAC, HERE).splitlines() == [
+        "#!ipxe",
+        "echo DistServer: booting from the local disk: installed",
+        "iseq ${platform} efi && goto efi ||",
+        "sanboot --no-describe --drive 0x80 || exit 1",
+        ":efi",
+        "chain http://10.77.0.2:8080/boot/local-x64.efi ||",
+        "exit 1",
+    ]
+
+
+def test_silence_leaves_with_failure_because_a_plain_exit_hangs_ovmf() -> None:
+    assert render(Silence("unknown"), MAC, HERE).splitlines()[-1] == "exit 1"
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("a ${net0/mac} b", "a net0/mac b"),
+        ("a || shell", "a shell"),
+        ("a\nshell", "a shell"),
+        ("no # comment && no", "no comment no"),
+        ("\x1b[2Jinstalled", "2Jinstalled"),
+    ],
+)
+def test_a_reason_can_not_run_anything(text: str, printed: str) -> None:
+    assert plain(text) == printed
+
+
+def test_arguments_can_not_run_anything() -> None:
+    text = render(NetBoot("1", "quiet || shell\nshell ${password}", "armed"), MAC, HERE)
+    assert "initrd=installer quiet shell shell password} || goto" in text
