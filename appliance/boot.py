@@ -75,7 +75,7 @@ class BootDesk:
             return target
         machine = self.store.machines.get(mac)
         profile = self.live.now().profiles.get(machine.profile) if machine and machine.profile else None
-        words = [f"distserver={here}", f"distserver.mac={mac}"]
+        words = [f"distserver={here}", f"BOOTIF=01-{mac.replace(':', '-')}"]
         if machine and may_install(machine):
             words.append(f"distserver.token={self._token(mac)}")
         words.append(profile.kernel_arguments if profile else "console=tty0 console=ttyS0,115200")

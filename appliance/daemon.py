@@ -56,7 +56,7 @@ def up(asked: Up) -> None:
     services = Services(asked.site, tree)
     site = services.live.now()
     address = site.address or servers.interface_address(asked.interface)
-    images.make(tree.room("boot"))
+    images.make_boot_directory(tree.room("boot"))
     log.info("serving %s on %s, http://%s:%d", site.name, asked.interface, address, site.http_port)
     log.info("web page: http://%s:%d/login/%s", site.web_host, site.web_port, services.login_token())
     services.store.close()

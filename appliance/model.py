@@ -189,6 +189,8 @@ class Profile:
     """Files of /etc/portage by relative path."""
     world: tuple[str, ...]
     disk: DiskLayout
+    authorized_keys: str = ""
+    """Public keys that may log in as root by ssh, one a line."""
     match: tuple[MatchRule, ...] = ()
     lineage: tuple[str, ...] = ()
     """The profiles it was folded from, most distant parent first, itself last."""

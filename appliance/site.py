@@ -88,7 +88,7 @@ PROFILE = Keys(
 NEEDED = ("arch", "chost", "profile", "stage.location", "kernel.package", "disk.partition")
 FILESYSTEMS = ("ext4", "vfat", "swap", "")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
-PROFILE_FILES = frozenset({"profile.toml", "portage", "world", "kernel.config"})
+PROFILE_FILES = frozenset({"profile.toml", "portage", "world", "kernel.config", "authorized_keys"})
 SITE_FILES = ("appliance.toml", "profiles", "merges")
 
 
@@ -227,6 +227,7 @@ def _profile(
         portage=_portage_files(path, lineage),
         world=_world(path, lineage),
         disk=_disk(file, folded["disk"], complaints),
+        authorized_keys=_joined(path, lineage, "authorized_keys"),
         match=tuple(
             MatchRule(**rule, source=f"{file}: match[{n}]") for n, rule in enumerate(folded["match"], 1)
         ),

@@ -116,6 +116,7 @@ def test_an_armed_machine_boots_with_a_token_and_a_disarmed_one_without(desk: Bo
     assert isinstance(armed, NetBoot)
     assert "distserver.token=" in armed.arguments
     assert f"distserver={HERE}" in armed.arguments
+    assert "BOOTIF=01-52-54-00-00-00-01" in armed.arguments
     desk.store.machines.move(MAC, MachineState.FAILED, problem="x")
     failed = desk.script_target(MAC, Firmware.UEFI, HERE)
     assert isinstance(failed, NetBoot)
