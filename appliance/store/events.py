@@ -33,6 +33,11 @@ class Events:
             )
             return int(row.lastrowid or 0)
 
+    def newest(self) -> int:
+        """The number of the newest event of all, 0 when there is none."""
+        row = self.database.row("SELECT max(id) AS id FROM event")
+        return int(row["id"] or 0) if row else 0
+
     def after(self, subject: str, last: int = 0) -> list[tuple[int, Event]]:
         """The events of a subject that came after number `last`, with their numbers."""
         rows = self.database.rows(

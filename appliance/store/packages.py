@@ -1,7 +1,7 @@
 """Packages of the pool: which build key made which file."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from appliance.model import Package
 from appliance.store.database import Database
@@ -11,16 +11,14 @@ class Packages:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def known(self, keys: Iterable[str]) -> dict[str, Package]:
-        """The newest package of each build key that has one."""
-        found: dict[str, Package] = {}
-        for key in set(keys):
-            row = self.database.row(
-                "SELECT * FROM package WHERE build_key = ? ORDER BY built_at DESC, sha256 LIMIT 1", (key,)
-            )
-            if row:
-                found[key] = _package(row)
-        return found
+    def known(self, keys: Collection[str]) -> list[Package]:
+        """Every package that was made under one of these build keys, the newest first."""
+        found = [
+            _package(row)
+            for key in set(keys)
+            for row in self.database.rows("SELECT * FROM package WHERE build_key = ?", (key,))
+        ]
+        return sorted(found, key=lambda one: (-one.built_at, one.sha256))
 
     def remember(self, package: Package) -> None:
         self.database.execute(

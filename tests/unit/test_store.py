@@ -113,12 +113,10 @@ def test_a_change_that_fails_half_way_leaves_nothing(store: Store) -> None:
     assert store.machines.get(MAC) is None
 
 
-def test_the_newest_package_of_a_build_key_is_known(store: Store) -> None:
-    for sha256, built_at in (("a" * 64, 1.0), ("b" * 64, 2.0)):
-        store.packages.remember(
-            Package(sha256, "app-misc/a-1", 1, 10, "key", built_at, "CPV: app-misc/a-1\n")
-        )
-    assert store.packages.known(["key", "other"])["key"].sha256 == "b" * 64
+def test_the_packages_of_a_build_key_are_known_newest_first(store: Store) -> None:
+    for sha256, built_at, key in (("a" * 64, 1.0, "key"), ("b" * 64, 2.0, "key"), ("c" * 64, 3.0, "x")):
+        store.packages.remember(Package(sha256, "app-misc/a-1", 1, 10, key, built_at, "CPV: app-misc/a-1\n"))
+    assert [one.sha256[0] for one in store.packages.known(["key", "other"])] == ["b", "a"]
 
 
 def test_a_job_whose_process_is_gone_is_interrupted_and_a_living_one_is_not(
