@@ -1,0 +1,169 @@
+"""Builds a profile and publishes it as a release, or says why not."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from appliance.model import Package, Profile, Release, Site, Tree
+from appliance.overlays import overlay
+from buildfarm import gate, harvest, index, kernel, release, root
+from buildfarm.compiling import Compiled, Failure, compile_profile
+from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
+from buildfarm.pool import Pool
+from buildfarm.root import Attempt
+from buildfarm.signing import Signer
+from buildfarm.tarball import Member, read_directory, write_tar
+
+__all__ = ["BuildResult", "Failure", "PackageLedger", "Progress", "Tools", "build_profile"]
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """Either a release or the reasons why there is none."""
+
+    release: Release | None
+    reasons: tuple[str, ...] = ()
+    fresh: bool = False
+    """Sealed by this build; False: the same content had been published already."""
+    built: tuple[str, ...] = ()
+    reused: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = ()
+    logs: Path | None = None
+
+
+def build_profile(
+    site: Site,
+    profile: Profile,
+    tree: Tree,
+    packages: PackageLedger,
+    progress: Report,
+    *,
+    tools: Tools | None = None,
+) -> BuildResult:
+    """Build what is missing and publish it when the gate has no objection.
+
+    The root and all releases stay as they were unless everything went well. Packages that were finished are
+    kept in any case, also those of a build that was killed, so the next call goes on from there. Raises
+    Problem when the profile cannot be built at all: an unknown atom, no stage, a build under way.
+    """
+    own = root.Root(tree.room("roots").resolve() / profile.name)
+    with own.lock():
+        if left := own.leftover():
+            kept = harvest.gather(left, Pool(tree.room("pool").resolve()), packages)
+            progress(Progress("packages", f"kept {len(kept)} packages of an interrupted build"))
+        tools = tools or Tools()
+        order = take_order(site, profile, tree, ledger=packages, report=progress, tools=tools)
+        result = _build(order, own.begin(order.build_stage.sha256))
+        if result.release:
+            own.commit()
+        else:
+            own.discard()
+        return result
+
+
+def _build(order: Order, attempt: Attempt) -> BuildResult:
+    compiled = compile_profile(order, attempt)
+    done = BuildResult(
+        release=None,
+        built=tuple(package.cpv for package in compiled.built),
+        reused=tuple(package.cpv for package in compiled.reused),
+        failed=compiled.failures,
+        logs=order.logs,
+    )
+    findings = _findings(order, compiled, image=_kernel(order, attempt, compiled.packages))
+    reasons = gate.root_reasons(findings)
+    if reasons:
+        return _refused(order, done, reasons)
+    listing = index.make(compiled.state.header, compiled.packages)
+    content = _content(order, attempt, compiled.packages, listing)
+    wanted = release.describe(content, order.started)
+    sealed = release.find(order.tree.room("releases"), wanted)
+    if sealed is None:
+        order.report(Progress("gate", "installing a fresh machine from the index", status="begin"))
+        client = gate.install_client(_trial(order, attempt, listing))
+        reasons = gate.client_reasons(client, compiled.packages)
+        if reasons:
+            return _refused(order, done, reasons)
+        order.report(Progress("gate", f"{len(client.installed)} packages installed", status="done"))
+        signer = Signer(order.tree.room("keys"))
+        sealed = release.seal(content, wanted, releases=order.tree.room("releases"), signer=signer)
+        order.report(Progress("release", sealed.id, status="done"))
+    else:
+        order.report(Progress("release", f"nothing to do, {sealed.id} is the same"))
+    return replace(done, release=release.summary(sealed), fresh=sealed == wanted)
+
+
+def _refused(order: Order, done: BuildResult, reasons: list[str]) -> BuildResult:
+    order.report(Progress("gate", "; ".join(reasons), status="failed"))
+    return replace(done, reasons=tuple(reasons))
+
+
+def _findings(order: Order, compiled: Compiled, *, image: bool) -> gate.Findings:
+    return gate.Findings(
+        status=compiled.status,
+        ended_well=compiled.ended_well,
+        remaining=compiled.remaining,
+        installed=compiled.state.installed,
+        packages=compiled.packages,
+        atoms={**compiled.state.system, **compiled.state.world},
+        chost=order.profile.chost,
+        damaged=gate.find_damaged(order.pool, compiled.packages),
+        kernel=image,
+        client=None,
+    )
+
+
+def _out(attempt: Attempt) -> Path:
+    """Where the small files of the release are made; they are hard-linked into it."""
+    place = attempt.path / "release"
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def _kernel(order: Order, attempt: Attempt, packages: Sequence[Package]) -> bool:
+    """Extract the kernel of the profile's kernel package, of the newest if there are several slots."""
+    wanted = order.profile.kernel_package
+    found = [package for package in packages if index.split_cpv(package.cpv)[0] == wanted]
+    if not found:
+        return False
+    newest = max(found, key=lambda package: (package.built_at, package.cpv))
+    kernel.extract_kernel(order.pool.file(newest.sha256), _out(attempt) / "kernel")
+    return True
+
+
+def _content(order: Order, attempt: Attempt, packages: Sequence[Package], listing: str) -> release.Content:
+    out = _out(attempt)
+    (out / "Packages").write_text(listing)
+    write_tar(_members(order.configuration), out / "portage.tar")
+    write_tar(read_directory(overlay("client")), out / "client.tar")
+    public_key = Signer(order.tree.room("keys")).public_keyring().read_bytes()
+    order.tools.make_installer(order.build_stage.root, attempt.upper, public_key, out / "installer")
+    made = {name: out / name for name in ("Packages", "client.tar", "installer", "kernel", "portage.tar")}
+    return release.Content(
+        profile=order.profile.name,
+        arch=order.profile.arch,
+        snapshot=order.snapshot.revision,
+        files={
+            **made,
+            "stage": release.stage_archive(order.install_stage.archive),
+            "tree.sqfs": order.snapshot.image,
+        },
+        packages=tuple(packages),
+    )
+
+
+def _members(configuration: Mapping[str, root.Content]) -> dict[str, Member]:
+    return {name: Member(content) for name, content in configuration.items()}
+
+
+def _trial(order: Order, attempt: Attempt, listing: str) -> gate.Trial:
+    return gate.Trial(
+        scratch=attempt.path / "client",
+        stage=order.install_stage.root,
+        snapshots=(order.snapshot,),
+        configuration=order.configuration,
+        world=order.profile.world,
+        index=listing,
+        pool=order.pool.path,
+        log=order.logs / "client.out",
+    )

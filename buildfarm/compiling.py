@@ -1,0 +1,176 @@
+"""Brings a profile's root up to date with emerge, offering it what the pool already has."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.errors import Problem
+from appliance.model import Package
+from appliance.run import run
+from appliance.sandbox import Sandbox
+from buildfarm import harvest, portage, root
+from buildfarm.key import Setting, build_key
+from buildfarm.order import Order, Progress, processors
+from buildfarm.portage import Action, State
+from buildfarm.root import Attempt
+
+ANY_STATUS = range(-255, 256)
+TAIL_LINES = 30
+USABLE = ("installed", "provided", "available")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A package that did not build."""
+
+    package: str
+    log: Path | None
+    tail: str
+    """The last lines of its log."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What emerge made of a root."""
+
+    status: int
+    output: str
+    ended_well: bool
+    state: State
+    remaining: tuple[Action, ...]
+    packages: tuple[Package, ...]
+    """Of what is installed now, as far as it is in the pool."""
+    built: tuple[Package, ...]
+    reused: tuple[Package, ...]
+    failures: tuple[Failure, ...]
+
+
+def compile_profile(order: Order, attempt: Attempt) -> Compiled:
+    """Lay the configuration, offer known packages, run emerge, take what it finished into the pool."""
+    root.lay(attempt.upper, order.build_stage.root, _with_kernel_config(order))
+    rooms = root.Rooms(order.tree.room("distfiles").resolve(), order.logs)
+    env = portage.environment(order.jobs, processors())
+    sandbox = root.sandbox(attempt, order.build_stage.root, [order.snapshot], rooms=rooms, env=env)
+    before = portage.read_state(sandbox, order.profile.world)
+    check_world(order, before.world)
+    keys = _keys(order, sandbox)
+    attempt.keys.write_text(json.dumps(keys, indent=1, sort_keys=True))
+    known = harvest.choose(order.ledger.known(set(keys.values())), before.installed)
+    offered = harvest.offer(attempt, order.pool, known, chost=order.profile.chost)
+    order.report(Progress("plan", f"{len(keys)} packages, {len(offered)} of them known", status="done"))
+    held = {package.cpv for package in offered}
+    order.tools.provide_distfiles(order.site, [cpv for cpv in keys if cpv not in held], rooms.distfiles)
+    run_ = _emerge_all(order, sandbox)
+    built = harvest.gather(attempt, order.pool, order.ledger)
+    after = portage.read_state(sandbox, order.profile.world)
+    instances = {(p.cpv, p.build_id, int(p.built_at)): p for p in (*offered, *built)}
+    present = [instances.get((one.cpv, one.build_id, one.build_time)) for one in after.installed]
+    packages = tuple(package for package in present if package)
+    return Compiled(
+        status=run_.status,
+        output=run_.output,
+        ended_well=run_.ended_well,
+        state=after,
+        remaining=tuple(portage.plan(sandbox, portage.update_plan())) if run_.status == 0 else (),
+        packages=packages,
+        built=tuple(built),
+        reused=tuple(package for package in packages if package in offered),
+        failures=_failures(order, run_.output),
+    )
+
+
+def check_world(order: Order, atoms: Mapping[str, str]) -> None:
+    """Raise Problem for a world atom that nothing can satisfy: emerge itself would end with status 0."""
+    repository = order.snapshot.repository
+    words = {
+        "absent": f"is not in repository {repository}",
+        "masked": f"is in repository {repository}, but masked for this profile",
+        "invalid": "is not an atom",
+    }
+    for atom, state in sorted(atoms.items()):
+        if state not in USABLE:
+            raise Problem(
+                f"profile {order.profile.name}: {atom} {words[state]}",
+                hint=f"it stands in {_world_file(order, atom)}",
+            )
+
+
+def _world_file(order: Order, atom: str) -> Path:
+    """The world file, of the profile or of the parent that brought the atom."""
+    places = [order.site.path / "profiles" / name / "world" for name in reversed(order.profile.lineage)]
+    for place in places:
+        if place.is_file() and atom in place.read_text().split():
+            return place
+    return order.site.path / "profiles" / order.profile.name / "world"
+
+
+def _with_kernel_config(order: Order) -> dict[str, root.Content]:
+    name = f"etc/kernel/config.d/50-{order.profile.name}.config"
+    return {**order.configuration, name: order.profile.kernel_config.encode()}
+
+
+def _keys(order: Order, sandbox: Sandbox) -> dict[str, str]:
+    """The build key of everything the profile consists of now."""
+    cpvs = [action.cpv for action in portage.plan(sandbox, portage.whole_plan()) if action.kind == "ebuild"]
+    profile_files, sources = portage.read_sources(sandbox, cpvs)
+    setting = Setting(
+        stage=order.build_stage.sha256,
+        chost=order.profile.chost,
+        profile=profile_files,
+        portage=order.profile.portage,
+        kernel_config=order.profile.kernel_config,
+    )
+    return {one.cpv: build_key(setting, one) for one in sources}
+
+
+@dataclass(frozen=True)
+class _Run:
+    status: int
+    output: str
+    ended_well: bool
+
+
+def _emerge_all(order: Order, sandbox: Sandbox) -> _Run:
+    """Update, rebuild users of old libraries, remove what nothing needs; stops at the first that fails."""
+    lines: list[str] = []
+    status = 0
+    steps = (portage.update(order.jobs), portage.rebuild_preserved(order.jobs), portage.depclean())
+    for argv in steps:
+        watch = _watch(order, lines)
+        log = order.logs / "emerge.out"
+        status = run(argv, prefix=sandbox.prefix(), output=log, on_line=watch, ok=ANY_STATUS).status
+        if status != 0:
+            break
+    emerge_log = order.logs / "emerge.log"
+    text = emerge_log.read_text(errors="replace") if emerge_log.exists() else ""
+    return _Run(status, "\n".join(lines), portage.ended_well(text))
+
+
+def _watch(order: Order, lines: list[str]) -> Callable[[str], None]:
+    """Keep emerge's lines and report the ones that say how far it is."""
+    begun: dict[str, float] = {}
+
+    def see(line: str) -> None:
+        lines.append(line)
+        step = portage.parse_step(line)
+        if step is None:
+            return
+        if step.verb.startswith("Emerging"):
+            begun[step.cpv] = order.tools.now()
+            order.report(Progress("packages", step.verb, step.cpv, step.number, step.total, "begin"))
+        elif step.verb == "Completed":
+            seconds = order.tools.now() - begun.get(step.cpv, order.started)
+            order.report(Progress("packages", step.verb, step.cpv, step.number, step.total, "done", seconds))
+
+    return see
+
+
+def _failures(order: Order, output: str) -> tuple[Failure, ...]:
+    found = []
+    for package, inside in sorted(portage.parse_failures(output).items()):
+        log = order.logs / Path(inside).relative_to(root.LOGS) if inside else None
+        lines = log.read_text(errors="replace").splitlines() if log and log.is_file() else []
+        found.append(Failure(package, log, "\n".join(lines[-TAIL_LINES:])))
+        order.report(Progress("packages", f"failed, log {log}", package, status="failed"))
+    return tuple(found)

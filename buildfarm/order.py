@@ -1,0 +1,138 @@
+"""What a build is given: the profile, its stages, the snapshot, where packages are known, whom to tell."""
+
+import os
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from appliance.errors import Problem
+from appliance.model import Package, Profile, Site, StageSource, Tree
+from appliance.run import run
+from appliance.sandbox import Bind
+from buildfarm import root, snapshot, stage
+from buildfarm.installer import build_installer
+from buildfarm.pool import Pool
+
+
+class PackageLedger(Protocol):
+    """Which packages are in the pool, and the build keys they were made under."""
+
+    def known(self, keys: Collection[str]) -> Sequence[Package]:
+        """Every package with one of these build keys."""
+        ...
+
+    def remember(self, package: Package) -> None:
+        """Note a package that is in the pool; noting it again changes nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Something worth showing while a build runs."""
+
+    step: str
+    """stage, snapshot, plan, packages, gate or release."""
+    message: str
+    package: str = ""
+    number: int = 0
+    total: int = 0
+    status: str = "note"
+    """begin, done, failed or note."""
+    seconds: float | None = None
+
+
+Report = Callable[[Progress], None]
+Say = Callable[[str], None]
+
+
+class MakeInstaller(Protocol):
+    def __call__(self, build_root: Path, target_root: Path, public_key: bytes, output: Path, /) -> object: ...
+
+
+def no_distfiles(site: Site, packages: Sequence[str], place: Path) -> None:
+    """Everything is in the distfiles directory already."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a build calls besides Portage; a test gives its own."""
+
+    take_stage: Callable[[StageSource, Tree, Say], stage.Stage] = stage.acquire
+    make_installer: MakeInstaller = build_installer
+    provide_distfiles: Callable[[Site, Sequence[str], Path], None] = no_distfiles
+    """Given the packages that may have to be compiled; called outside of any sandbox."""
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
+class Order:
+    """One build of one profile."""
+
+    site: Site
+    profile: Profile
+    tree: Tree
+    ledger: PackageLedger
+    report: Report
+    tools: Tools
+    build_stage: stage.Stage
+    install_stage: stage.Stage
+    snapshot: snapshot.Snapshot
+    configuration: Mapping[str, root.Content]
+    """Files of every machine of this profile, relative to /."""
+    logs: Path
+    started: float
+
+    @property
+    def pool(self) -> Pool:
+        return Pool(self.tree.room("pool").resolve())
+
+    @property
+    def jobs(self) -> int:
+        return self.site.jobs or max(1, processors() // 2)
+
+
+def processors() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def take_order(
+    site: Site, profile: Profile, tree: Tree, *, ledger: PackageLedger, report: Report, tools: Tools
+) -> Order:
+    """Get the stages and the snapshot; raises Problem when the site or profile cannot be built at all."""
+    if len(site.repositories) != 1:
+        raise Problem(
+            f"{site.path} names {len(site.repositories)} repositories; a release holds one",
+            hint="put the ebuilds into one repository",
+        )
+    configuration = root.configuration(profile, site.repositories)
+    started = tools.now()
+    build_stage, install_stage = (
+        tools.take_stage(source, tree, lambda text: report(Progress("stage", text)))
+        for source in (profile.stage, profile.install_stage)
+    )
+
+    def regenerate(copy: Path) -> None:
+        report(Progress("snapshot", "making the metadata cache of the repository"))
+        _regenerate(copy, build_stage.root, site.repositories[0].name, configuration)
+
+    room = tree.room("snapshots").resolve()
+    taken = snapshot.take(site.repositories[0], room, regenerate=regenerate)
+    report(Progress("snapshot", f"{taken.repository} {taken.revision[:12]}", status="done"))
+    stamp = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%SZ")
+    logs = tree.room("logs").resolve() / f"build-{profile.name}-{stamp}"
+    logs.mkdir(parents=True, exist_ok=True)
+    return Order(
+        site, profile, tree, ledger, report, tools, build_stage, install_stage, taken, configuration, logs, started
+    )  # fmt: skip
+
+
+def _regenerate(copy: Path, stage_root: Path, name: str, configuration: Mapping[str, root.Content]) -> None:
+    """Bring metadata/md5-cache of a private copy up to date with egencache."""
+    scratch = copy.with_name("egencache")
+    root.lay(scratch / "upper", stage_root, configuration)
+    shelf = Bind(copy, root.REPOS / name, read_only=False)
+    sandbox = root.client_sandbox(scratch, stage_root, (), shelves=[shelf], env={"FEATURES": "-news"})
+    run(["egencache", "--update", f"--repo={name}", "--tolerant"], prefix=sandbox.prefix())

@@ -1,0 +1,82 @@
+"""The content-addressed store of binary packages: pool/ab/<sha256>.gpkg.tar."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance.errors import Problem
+from buildfarm import gpkg
+from buildfarm.index import pool_path
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What an index says of a file."""
+
+    size_bytes: int
+    md5: str
+    sha1: str
+    sha256: str
+
+    def fields(self) -> dict[str, str]:
+        return {"SIZE": str(self.size_bytes), "MD5": self.md5, "SHA1": self.sha1, "SHA256": self.sha256}
+
+
+def sums(path: Path) -> Sums:
+    digests = [hashlib.new(name, usedforsecurity=False) for name in ("md5", "sha1", "sha256")]
+    size = 0
+    with path.open("rb") as source:
+        while chunk := source.read(CHUNK_BYTES):
+            size += len(chunk)
+            for digest in digests:
+                digest.update(chunk)
+    md5, sha1, sha256 = (digest.hexdigest() for digest in digests)
+    return Sums(size, md5, sha1, sha256)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Files never change once they are here; two names for the same bytes are one file."""
+
+    path: Path
+    """The directory called pool."""
+
+    def file(self, sha256: str) -> Path:
+        return self.path.parent / pool_path(sha256)
+
+    def holds(self, sha256: str) -> bool:
+        return self.file(sha256).is_file()
+
+    def add(self, source: Path) -> Sums:
+        """Take a finished gpkg in by a hard link; Problem when it is not whole.
+
+        The bytes are on the disk before the name is: a name in the pool always has its content.
+        """
+        why = gpkg.check(source)
+        if why:
+            raise Problem(f"{source} {why}", hint="a killed build leaves such files; they are not packages")
+        found = sums(source)
+        place = self.file(found.sha256)
+        if place.exists():
+            return found
+        place.parent.mkdir(parents=True, exist_ok=True)
+        sync(source)
+        part = place.with_name(f".{place.name}.{os.getpid()}")
+        part.unlink(missing_ok=True)
+        part.hardlink_to(source)
+        part.chmod(0o644)
+        part.rename(place)
+        sync(place.parent)
+        return found
+
+
+def sync(path: Path) -> None:
+    """Force a file or directory to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,13 @@
+# Copyright 2026 DistServer authors
+# Distributed under the terms of the MIT license
+
+EAPI=8
+
+inherit tiny
+DESCRIPTION="A file where a kernel would be"
+
+src_install() {
+	cat /etc/kernel/config.d/*.config > "${T}"/vmlinuz || die
+	insinto /boot
+	newins "${T}"/vmlinuz vmlinuz-${PV}
+}
