@@ -36,8 +36,8 @@ def take(repository: Repository, snapshots: Path, *, regenerate: Callable[[Path]
             f"repository {repository.name} at {source} has no profiles/repo_name",
             hint="name the directory that holds profiles/ and metadata/ as its location",
         )
-    revision = git_revision(source) or tree_hash(source)[:40]
-    image = snapshots / f"{revision}.sqfs"
+    taken = revision(source)
+    image = snapshots / f"{taken}.sqfs"
     if not image.exists():
         with tempfile.TemporaryDirectory(prefix=".snapshot-", dir=snapshots) as scratch:
             copy = Path(scratch) / "tree"
@@ -45,7 +45,12 @@ def take(repository: Repository, snapshots: Path, *, regenerate: Callable[[Path]
             if stale_cache(copy):
                 regenerate(copy)
             _squash(copy, image)
-    return Snapshot(repository.name, revision, image)
+    return Snapshot(repository.name, taken, image)
+
+
+def revision(source: Path) -> str:
+    """What a snapshot of this directory would be named by."""
+    return git_revision(source) or tree_hash(source)[:40]
 
 
 def git_revision(source: Path) -> str | None:
