@@ -89,7 +89,7 @@ class TftpServer:
             return
         # The same port asking again did not get our answer, or is a machine that was switched on anew.
         if again := self._sessions.get(peer):
-            again.close()
+            again.give_way()
         if len(self._sessions) >= MOST_TRANSFERS or self._per_client[peer[0]] >= MOST_TRANSFERS_PER_CLIENT:
             log.warning("tftp: %s has to wait: %d transfers under way", peer[0], len(self._sessions))
             return
@@ -173,6 +173,12 @@ class _Session:
             self.close()
             raise
         self._settle()
+
+    def give_way(self) -> None:
+        """End now; an ACK of the last block that is waiting still counts."""
+        self._readable()
+        if self._socket:
+            self.close()
 
     def close(self) -> None:
         if self._timer:
