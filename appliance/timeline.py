@@ -131,9 +131,10 @@ def seconds_text(seconds: float | None) -> str:
 
 
 def lines(events: Sequence[Event]) -> list[str]:
-    """A timeline as plain text: when since the first event, stage, seconds, size, what was said."""
+    """A timeline as plain text: when it began since power-on, stage, seconds, size, what was said."""
     spans = spans_of(events)
-    return [line for span in spans for line in span_lines(span, spans[0].started)]
+    zero = min((span.started for span in spans), default=0.0)
+    return [line for span in spans for line in span_lines(span, zero)]
 
 
 def span_lines(span: Span, zero: float) -> list[str]:
@@ -254,8 +255,9 @@ class TimelineView:
         if self._console.is_terminal:
             return
         if event.status == "note":
-            changed = replace(changed, started=event.at, seconds=None, state=SpanState.NOTE)
-        for line in span_lines(changed, self._spans[0].started):
+            changed = replace(changed, seconds=None, state=SpanState.NOTE)
+        # A line of a log tells when it was written, so the time never runs backwards.
+        for line in span_lines(replace(changed, started=event.at), self._spans[0].started):
             self._print(line)
 
     def picture(self) -> Waterfall:

@@ -175,14 +175,18 @@ def test_the_picture_starts_after_the_last_long_silence() -> None:
 def test_piped_every_event_is_a_line_at_once_and_long_ones_are_not_broken() -> None:
     out = io.StringIO()
     with TimelineView("machine alpha", console=Console(file=out, width=40)) as view:
-        for one in [*INSTALL[:6], event(7.0, "verify", "note", "x" * 100)]:
+        for one in [*INSTALL[:7], event(161.0, "client", "note", "x" * 100)]:
             view.feed(one)
     assert out.getvalue().splitlines() == [
         "machine alpha",
-        *lines(INSTALL[:4]),
+        "     0.0 s  dhcp",
+        "     1.5 s  tftp             0.5 s     1.0 MB",
+        "     2.0 s  script",
+        "     3.5 s  kernel           0.4 s     4.1 MB",
         "    10.0 s  packages                           running",
         "    60.0 s  packages                           3 of 11 sys-apps/sed",
-        "     7.0 s  verify                             " + "x" * 100,
+        "   160.0 s  packages       150.0 s    28.4 MB  11 packages",
+        "   161.0 s  client                             " + "x" * 100,
     ]
 
 
