@@ -171,8 +171,10 @@ def cmd_build(asked: argparse.Namespace) -> int:
         print(f"distserver: {asked.profile} is not published, the previous release stays:", file=sys.stderr)
         for reason in result.reasons:
             print(f"  {reason}", file=sys.stderr)
+        for failure in result.failed:
+            print(f"\n{failure.package} failed, {failure.log}:\n{failure.tail}", file=sys.stderr)
         return 1
-    print(f"release {result.release.id}: {result.built} packages built, {result.reused} reused")
+    print(f"release {result.release.id}: {len(result.built)} packages built, {len(result.reused)} reused")
     return 0
 
 
@@ -201,7 +203,7 @@ def cmd_machine_show(asked: argparse.Namespace) -> int:
     if not asked.follow:
         print("\n".join(lines(events)))
         return 0
-    return demo.follow(desk, shown.machine.mac, TimelineView(Console()))
+    return 0 if demo.follow(desk, shown.machine.mac, TimelineView(shown.machine.mac)) else 1
 
 
 def _describe(machine: Machine, boots: str) -> None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
-
 from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.kvm import ProbeImage, accelerator
@@ -81,8 +79,8 @@ def probed_accelerator(tree: Tree, release: str) -> Accel:
 @contextmanager
 def serving(scene: Scene, net: Lan) -> Iterator[int]:
     """`distserver up` on the LAN's appliance host until the block ends; its PID."""
-    program = [sys.executable, "-m", "appliance.cli", "--state", scene.tree.path]
-    argv = [*program, "up", "--site", scene.site, "--interface", "eth0"]
+    program = [sys.executable, "-m", "appliance.cli", "--state", str(scene.tree.path)]
+    argv = [*program, "up", "--site", str(scene.site), "--interface", "eth0"]
     log = scene.place / "appliance.log"
     with running(argv, prefix=net.exec_prefix("appliance"), output=log) as process:
         port = scene.services().live.now().http_port
@@ -143,7 +141,7 @@ def demo(firmware: Firmware) -> int:
     ):
         vm = blank_machine(scene.place / "machine", firmware, mac=mac, tap=net.taps[0])
         with power_on(vm, accel=accel, prefix=net.exec_prefix("lan")) as machine:
-            installed = follow(services, mac, TimelineView(Console()), after=before)
+            installed = follow(services, mac, TimelineView(f"{name} {mac}"), after=before)
             if installed:
                 machine.console.wait_for(f"distserver: {name} is up", seconds=REBOOT_SECONDS)
     print(f"demo: console: {vm.transcript}")

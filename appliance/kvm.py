@@ -25,6 +25,8 @@ class ProbeImage:
     kernel: Path
     initramfs: Path
     marker: str
+    arguments: str = ""
+    """Further kernel arguments."""
 
 
 def choose_accel(*, has_device: bool, proven: bool | None) -> Accel | None:
@@ -60,7 +62,8 @@ def accelerator(image: ProbeImage | None, *, cache: Path, device: Path = KVM_DEV
 def kernel_boots(image: ProbeImage, accel: Accel, *, seconds: float) -> bool:
     """Whether the marker appears in time on a machine with nothing but this kernel."""
     with tempfile.TemporaryDirectory(prefix="distserver-probe-") as place:
-        direct = DirectBoot(image.kernel, image.initramfs, "console=ttyS0 panic=-1")
+        arguments = f"console=ttyS0 panic=-1 {image.arguments}".rstrip()
+        direct = DirectBoot(image.kernel, image.initramfs, arguments)
         vm = Vm("probe", Path(place), Firmware.BIOS, memory_mb=512, direct=direct)
         try:
             with power_on(vm, accel=accel) as machine:

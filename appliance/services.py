@@ -12,14 +12,13 @@ from pathlib import Path
 from appliance.boot import CHANNEL, BootDesk
 from appliance.errors import Problem
 from appliance.live import LiveSite
-from appliance.model import Event, Job, Machine, MachineState, Profile, Release, Tree
+from appliance.model import Event, Job, Machine, MachineState, Profile, Release, Site, Tree
 from appliance.overlays import example_site
 from appliance.site import find_profile
 from appliance.store import Store
 from buildfarm.build import BuildResult, Progress, build_profile
 from buildfarm.distfiles import fetch_reference
 from buildfarm.reference import make_reference
-from buildfarm.release import read_manifest_text
 from buildfarm.snapshot import revision
 
 log = logging.getLogger(__name__)
@@ -123,11 +122,7 @@ class Services:
         """Build a profile, publish the release when the gate lets it pass; one job of the farm."""
         site = self.live.now()
         profile = find_profile(site, name)
-        for repository in site.repositories:
-            if (repository.location / DEBIAN_SOURCES).is_file():
-                fetch_reference(
-                    repository.location, self.tree, lambda text: progress(Progress("distfiles", text))
-                )
+        self._fetch_distfiles(site, progress)
         self.store.jobs.interrupt_dead(now=self.clock())
         job = self.store.jobs.start("build", name, now=self.clock(), inputs=self.inputs(profile))
         try:
@@ -138,12 +133,21 @@ class Services:
             raise
         if result.release is not None:
             self.store.releases.publish(result.release, CHANNEL, now=self.clock())
-            message = f"release {result.release.id}: {result.built} built, {result.reused} reused"
+            counts = f"{len(result.built)} built, {len(result.reused)} reused"
+            message = f"release {result.release.id}: {counts}"
             self.store.jobs.end(job, "done", now=self.clock(), message=message)
         else:
             message = "; ".join(result.reasons)
-            self.store.jobs.end(job, "failed", now=self.clock(), message=message, log=result.log_name)
+            log_name = result.logs.name if result.logs else ""
+            self.store.jobs.end(job, "failed", now=self.clock(), message=message, log=log_name)
         return result
+
+    def _fetch_distfiles(self, site: Site, progress: Callable[[Progress], None]) -> None:
+        for repository in site.repositories:
+            if (repository.location / DEBIAN_SOURCES).is_file():
+                fetch_reference(
+                    repository.location, self.tree, lambda text: progress(Progress("distfiles", text))
+                )
 
     def inputs(self, profile: Profile) -> str:
         """A hash of a profile and the repositories it is built from: another one is a reason to build."""
@@ -174,7 +178,7 @@ class Services:
             raise Problem(
                 f"there is no release {release}", hint="`distserver release list` shows those there are"
             )
-        return read_manifest_text(self.tree, release)
+        return (self.tree.path / "releases" / release / "manifest").read_text()
 
     def jobs(self) -> list[Job]:
         return self.store.jobs.all()

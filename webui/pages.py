@@ -1,17 +1,16 @@
 """The web page: machines with their timelines, releases and jobs, behind a login."""
 
 import secrets
+import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import cast
 
 from flask import Flask, Response, abort, g, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from appliance.errors import Problem
-from appliance.model import Event
 from appliance.services import Services
-from appliance.timeline import bars
+from webui.picture import draw
 
 SECRET_BYTES = 32
 SESSION_KEY = "signed-in"
@@ -82,14 +81,11 @@ def make_app(open_services: Callable[[], Services]) -> Flask:
     @app.get("/machine/<mac>")
     def machine(mac: str) -> str:
         shown = services().show_machine(mac)
-        events: list[Event] = [event for _, event in shown.events]
-        return render_template("machine.html", shown=shown, bars=bars(events), events=events)
+        events = [event for _, event in shown.events]
+        return render_template("machine.html", shown=shown, picture=draw(events, time.time()), events=events)
 
     @app.get("/release/<release>")
     def release(release: str) -> str:
         return render_template("release.html", release=release, manifest=services().release_manifest(release))
 
     return app
-
-
-TEMPLATES = Path(__file__).parent / "templates"

@@ -1,0 +1,96 @@
+"""The web page as a browser gets it, over a real store."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from appliance.boot import CHANNEL
+from appliance.model import Disk, Event, Facts, Firmware, MachineState, Release, Tree
+from appliance.overlays import example_site
+from appliance.services import Services
+from webui.pages import make_app
+
+MAC = "52:54:00:00:00:01"
+RELEASE = Release("20260101-00000000000a", "vm", 1.0, "snap", 3, 5 * 2**20)
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Services:
+    site = Path(shutil.copytree(example_site(), tmp_path / "site"))
+    return Services(site, Tree(tmp_path / "state"))
+
+
+@pytest.fixture
+def browser(services: Services) -> FlaskClient:
+    app = make_app(lambda: Services(services.live.path, services.tree))
+    return app.test_client()
+
+
+def sign_in(browser: FlaskClient, services: Services) -> None:
+    assert browser.get(f"/login/{services.login_token()}").status_code == 302
+
+
+@pytest.mark.parametrize("path", ["/", f"/machine/{MAC}", "/release/x"])
+def test_nothing_is_shown_without_a_login(browser: FlaskClient, path: str) -> None:
+    answer = browser.get(path)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/login")
+
+
+def test_a_login_link_works_once(browser: FlaskClient, services: Services) -> None:
+    token = services.login_token()
+    assert browser.get(f"/login/{token}").headers["Location"] == "/"
+    other = make_app(lambda: Services(services.live.path, services.tree)).test_client()
+    assert other.get(f"/login/{token}").headers["Location"] == "/login"
+    assert browser.get("/").status_code == 200
+
+
+def test_the_overview_names_machines_profiles_releases_and_jobs(
+    browser: FlaskClient, services: Services
+) -> None:
+    services.add_machine(MAC, profile="vm", name="web1")
+    services.store.releases.publish(RELEASE, CHANNEL, now=1.0)
+    job = services.store.jobs.start("build", "vm", now=1.0)
+    services.store.jobs.end(job, "failed", now=2.0, message="sys-apps/sed failed")
+    sign_in(browser, services)
+    text = browser.get("/").text
+    for wanted in (MAC, "web1", "assigned", "a virtual machine of QEMU", RELEASE.id, "sys-apps/sed failed"):
+        assert wanted in text
+
+
+def test_a_machines_page_draws_its_timeline(browser: FlaskClient, services: Services) -> None:
+    services.add_machine(MAC, profile="vm")
+    disk = Disk("/dev/vda", 8 * 2**30, "virtio")
+    services.store.machines.set_facts(MAC, Facts(MAC, Firmware.UEFI, 2**30, vendor="QEMU", disks=(disk,)))
+    for at, stage, seconds in ((10.0, "dhcp", None), (14.0, "stage", 3.0), (20.0, "packages", 5.0)):
+        services.store.events.add(Event(MAC, at, stage, "done", seconds, 2_000_000))
+    sign_in(browser, services)
+    text = browser.get(f"/machine/{MAC}").text
+    assert text.count("<rect") >= 3
+    assert "/dev/vda 8.0 GiB" in text
+    assert "2.0 MB" in text
+
+
+def test_what_a_machine_says_is_text_and_never_markup(browser: FlaskClient, services: Services) -> None:
+    services.add_machine(MAC)
+    services.store.events.add(Event(MAC, 1.0, "stage", "failed", message="<script>alert(1)</script>"))
+    services.store.machines.move(MAC, MachineState.ARMED)
+    services.store.machines.move(MAC, MachineState.FAILED, problem="<b>no</b>")
+    sign_in(browser, services)
+    text = browser.get(f"/machine/{MAC}").text
+    assert "<script>" not in text
+    assert "<b>no</b>" not in text
+
+
+def test_a_machine_that_does_not_exist_is_a_sentence(browser: FlaskClient, services: Services) -> None:
+    sign_in(browser, services)
+    answer = browser.get("/machine/52:54:00:00:00:99")
+    assert answer.status_code == 404
+    assert "there is no machine" in answer.text
+
+
+def test_every_answer_forbids_scripts(browser: FlaskClient) -> None:
+    policy = browser.get("/login").headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "script" not in policy
