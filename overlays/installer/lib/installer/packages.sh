@@ -1,6 +1,8 @@
 # shellcheck shell=sh
 # Binary packages: Portage of the unpacked system installs them from the release's index.
 
+# shellcheck disable=SC2016 # Portage replaces the variables
+fetch_command='wget -q -t 3 -T 60 -O "${DISTDIR}/${FILE}" "${URI}"'
 repository_place=/var/cache/binhost/release
 merge_tries=${merge_tries:-20}
 options="--usepkgonly --getbinpkgonly --binpkg-respect-use=y --update --deep --with-bdeps=n"
@@ -47,20 +49,27 @@ memory_is_enough() { # for packages to be unpacked in half of it
 write_index() { # a checked copy of the release's index that names the pool for its packages
 	mkdir -p "$kept/index"
 	fetch Packages "$kept/Packages"
+	# A package that is there already makes Portage 3.0.83 look for MTIME without asking whether the index
+	# has it (bintree.py, download_required); with it the fetched file gets that time.
 	{
 		echo "URI: $(plan_value pool)"
-		grep -v '^URI: ' "$kept/Packages"
+		sed -e '/^URI: /d' -e '/^MTIME: /d' -e 's/^CPV: .*/&\nMTIME: 1/' "$kept/Packages"
 	} >"$kept/index/Packages"
-	# Nothing but the release may be a source: a stage brings the repositories of its maker.
-	rm -rf "$target/etc/portage/binrepos.conf"
 	# Portage drops cached indexes only for newer ones; this one replaces whatever was there.
 	rm -rf "$target/var/cache/edb/binhost"
+}
+
+write_binrepos() { # command that fetches
+	# Nothing but the release may be a source: a stage brings the repositories of its maker.
+	rm -rf "$target/etc/portage/binrepos.conf"
 	cat >"$target/etc/portage/binrepos.conf" <<-END
 		[release]
 		priority = 9999
 		sync-uri = file:///var/lib/distserver/index
 		location = $repository_place
 		verify-signature = false
+		fetchcommand = $1
+		resumecommand = $1
 	END
 }
 
@@ -71,38 +80,46 @@ install_packages() { # what the plan names, e.g. @system @world
 	# Without its network settings Portage could not find a pool that has a name.
 	[ -e "$target/etc/resolv.conf" ] || cp /etc/resolv.conf "$target/etc/resolv.conf" 2>/dev/null || true
 	# A package that is missing is found now and not when half of the system is merged.
-	emerge_until "fetching" --fetchonly "$@"
+	write_binrepos "$fetch_command"
+	fetch_packages "$@"
 	check_packages
-	emerge_until "merging" "$@"
+	# What was not checked must not come in between.
+	write_binrepos /bin/false
+	emerge "merging" "$@"
+	[ ! -e "$work/emerge.status" ] || fail "emerge ended with status $(cat "$work/emerge.status")"
+	write_binrepos "$fetch_command"
 	check_installed "$@"
 	rm -rf "${target:?}$repository_place"
 	if is_mounted "$target/var/tmp/portage"; then umount "$target/var/tmp/portage"; fi
 }
 
-emerge_until() { # what, arguments ...: again when it failed while the server was away
+emerge() { # what, arguments ...: a status other than 0 is in $work/emerge.status
 	what=$1
 	shift
+	rm -f "$work/emerge.status"
+	# shellcheck disable=SC2086 # a list of options
+	{
+		inside emerge $options "$@" </dev/null 2>&1 || echo $? >"$work/emerge.status"
+	} | watch_emerge "$what"
+}
+
+fetch_packages() { # sets or atoms ...: again when it failed while the server was away
 	tries=$merge_tries
 	pause=2
 	while :; do
-		rm -f "$work/emerge.status"
-		# shellcheck disable=SC2086 # a list of options
-		{
-			inside emerge $options "$@" </dev/null 2>&1 || echo $? >"$work/emerge.status"
-		} | watch_emerge "$what"
+		emerge "fetching" --fetchonly "$@"
 		[ -e "$work/emerge.status" ] || return 0
-		server_is_away || fail "emerge ended with status $(cat "$work/emerge.status")"
 		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || fail "emerge ended with status $(cat "$work/emerge.status"), the server is away"
-		echo "$what stopped while the server was away; again in $pause s"
+		{ [ "$tries" -gt 0 ] && server_is_away; } ||
+			fail "emerge --fetchonly ended with status $(cat "$work/emerge.status")"
+		echo "fetching stopped while the server was away; again in $pause s"
 		sleep "$pause"
 		pause=$(grow "$pause")
 	done
 }
 
-server_is_away() { # or was, a moment ago: it does not answer now, or emerge's output shows a failed transfer
-	grep -q -i -e "connection refused" -e "connection reset" -e "timed out" -e "unreachable" \
-		-e "couldn't download" -e "fetch failed" -e "fetching binary failed" "$work/log" && return 0
+server_is_away() { # or was a moment ago: it does not answer, or emerge's output shows a failed transfer
+	grep -q -i -e "couldn't download" -e "fetch failed" -e "fetching binary failed" "$work/log" && return 0
 	! timeout "$post_seconds" wget -q -O /dev/null "$(plan_value base)/manifest.sig" 2>/dev/null
 }
 
