@@ -101,7 +101,16 @@ RECIPES: Mapping[Variant, Recipe] = {
         packages=(
             *("gcc", "g++", "gcc-11", "g++-11", "binutils", "libc6-dev", "make", "patch"),
             *("autoconf", "automake", "bc", "bison", "flex", "gettext", "libtool", "m4", "pkg-config"),
-            *("libelf-dev", "libssl-dev", "kmod", "meson", "ninja-build", "python3", "python3-dev"),
+            *(
+                "libelf-dev",
+                "libncurses-dev",
+                "libssl-dev",
+                "kmod",
+                "meson",
+                "ninja-build",
+                "python3",
+                "python3-dev",
+            ),
             *("bzip2", "cpio", "file", "gawk", "rsync", "wget", "xz-utils", "zstd", "ca-certificates"),
             *("ccache", "distcc", "gnupg", "gpg-agent", "gpgv", "iproute2", "mount", "passwd", "pax-utils"),
             # What the installer's initramfs is made from, besides gpgv and zstd.

@@ -1,0 +1,75 @@
+# Distributed under the terms of the MIT license
+
+EAPI=8
+
+DESCRIPTION="Linux from Debian's source, tinyconfig and the fragments of /etc/kernel/config.d"
+HOMEPAGE="https://www.kernel.org/"
+SRC_URI="linux_${PV}.orig.tar.xz"
+S="${WORKDIR}/linux-${PV}"
+
+LICENSE="GPL-2"
+SLOT="0"
+KEYWORDS="amd64"
+# Debian's tarball lacks non-free files of upstream's; `distserver` fetches it with apt.
+RESTRICT="fetch strip"
+
+BDEPEND="
+	app-arch/zstd
+	sys-devel/bison
+	sys-devel/flex
+"
+
+QA_PREBUILT="boot/*"
+
+pkg_nofetch() {
+	einfo "Put ${A} from Debian's source archive into ${DISTDIR:-the distfiles directory}."
+}
+
+kernel_make() {
+	local cc=${CC:-${CHOST}-gcc}
+	# The kernel chooses its own flags; a fixed builder and date make two builds the same.
+	env -u CFLAGS -u CXXFLAGS -u LDFLAGS \
+		KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=portage KBUILD_BUILD_HOST=distserver \
+		make ${MAKEOPTS} ARCH=x86 CC="${cc}" HOSTCC="${cc}" "${@}" || die "make ${*} failed"
+}
+
+# Prints what the fragments ask for and the final configuration does not have.
+kernel_missing() {
+	local line
+	while read -r line; do
+		case ${line} in
+			CONFIG_*=n) grep -q "^${line%=n}=" .config && echo "${line}" ;;
+			CONFIG_*=*) grep -qxF -- "${line}" .config || echo "${line}" ;;
+			"# CONFIG_"*" is not set") line=${line#\# }; grep -q "^${line% is not set}=" .config && echo "${line}" ;;
+		esac
+	done < "${1}"
+}
+
+src_configure() {
+	local fragments=( "${BROOT}"/etc/kernel/config.d/*.config ) missing
+	[[ -e ${fragments[0]} ]] || die "no *.config in /etc/kernel/config.d: the kernel would fit no machine"
+	kernel_make -s tinyconfig
+	scripts/kconfig/merge_config.sh -m -O "${T}" /dev/null "${fragments[@]}" > "${T}"/merge.log || die
+	# The last fragment that names an option has the last word.
+	scripts/kconfig/merge_config.sh -m .config "${T}"/.config > "${T}"/merge.log || die
+	kernel_make -s olddefconfig
+	missing=$(kernel_missing "${T}"/.config)
+	if [[ ${missing} ]]; then
+		eerror "The final configuration does not have what the fragments ask for:"
+		eerror "${missing}"
+		die "kernel options that cannot be had: ${missing//$'\n'/, }"
+	fi
+}
+
+src_compile() {
+	kernel_make -s bzImage
+}
+
+src_install() {
+	local version
+	version=$(<include/config/kernel.release) || die
+	insinto /boot
+	newins arch/x86/boot/bzImage "vmlinuz-${version}"
+	newins .config "config-${version}"
+	dosym "vmlinuz-${version}" /boot/vmlinuz
+}
