@@ -115,7 +115,7 @@ def _remove_namespace(name: str) -> None:
         pids = [int(word) for word in listed if word.isdigit()]
         for pid in pids:
             log.info("ending process %d, left in %s", pid, name)
-            pass
+            _kill(pid)
         return None if pids else True
 
     wait_until(empty, seconds=STOP_SECONDS, what=f"no process is left in {name}")
