@@ -1,4 +1,4 @@
-"""Benchmarks: one JSON object a line on standard output, progress on standard error, status 0 whatever comes."""
+"""Benchmarks: one JSON object a line on standard output, progress on standard error, always status 0."""
 
 import json
 import statistics
