@@ -53,7 +53,10 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     except ConnectionError as gone:
         # UEFI firmware resets connections it has no more use for.
         log.debug("%s went away from %s: %s", request.remote, printable(request.path), gone)
-        raise
+        if request.transport:
+            request.transport.abort()
+        # Reaches nobody; aiohttp logs a traceback for a handler that returns nothing.
+        return web.Response()
     except Exception:
         log.exception("%s of %s for %s failed", request.method, printable(request.path), request.remote)
         return web.Response(status=500, text="this server made a mistake; its log says which\n")

@@ -1,0 +1,450 @@
+"""The servers on real sockets, in a namespace of their own, asked by real clients in another."""
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from appliance.errors import Problem
+from appliance.model import BootTarget, LocalBoot, NetBoot, Silence
+from appliance.run import CommandFailed, run
+from pxe import dhcp, servers
+from pxe.dhcp import MessageType, Packet
+from pxe.images import make_boot_directory
+from tests.fake_director import FakeDirector
+
+MAC = "52:54:00:77:00:01"
+SILENT = "52:54:00:77:00:09"
+SERVER = "10.77.9.2"
+CLIENT = "10.77.9.3"
+URL = f"http://{SERVER}:80"
+UEFI = ((93, b"\0\7"), (60, b"PXEClient:Arch:00007:UNDI:003000"))
+DEADLINE_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Lan:
+    """Two namespaces, one wire: `server` with the servers, `client` with who asks them."""
+
+    server: str
+    client: str
+
+    @property
+    def on_client(self) -> list[str]:
+        return ["ip", "netns", "exec", self.client]
+
+
+@pytest.fixture(scope="module")
+def lan() -> Iterator[Lan]:
+    prefix = f"pxe{os.getpid() % 100000}"
+    lan = Lan(f"{prefix}s", f"{prefix}c")
+    try:
+        for name in (lan.server, lan.client):
+            run(["ip", "netns", "add", name])
+            run(["ip", "-n", name, "link", "set", "lo", "up"])
+        # Made inside a namespace: the host's own network is never touched.
+        peer = ["peer", "name", "eth0", "netns", lan.client]
+        run(["ip", "-n", lan.server, "link", "add", "eth0", "type", "veth", *peer])
+        for name, address in ((lan.server, SERVER), (lan.client, CLIENT)):
+            run(["ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0"])
+            run(["ip", "-n", name, "link", "set", "eth0", "up"])
+        yield lan
+    finally:
+        for name in (lan.server, lan.client):
+            run(["ip", "netns", "del", name], ok=(0, 1))
+
+
+@contextlib.contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """This thread in another network namespace; sockets keep the one they were made in."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        _setns(there)
+        yield
+    finally:
+        _setns(home)
+        os.close(home)
+        os.close(there)
+
+
+def _setns(descriptor: int) -> None:
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0x40000000):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+@dataclass
+class Served:
+    lan: Lan
+    director: FakeDirector
+    boot: Path
+    releases: Path
+
+    def wait_for(self, stage: str, *, since: int = 0) -> None:
+        """Until the director was told of a stage."""
+        until = time.monotonic() + DEADLINE_SECONDS
+        while stage not in self.director.stages()[since:]:
+            assert time.monotonic() < until, f"no {stage} among {self.director.records}"
+            threading.Event().wait(0.01)
+
+    def curl(self, *words: str, ok: tuple[int, ...] = (0,)) -> str:
+        return run(["curl", "-sS", "--max-time", "20", *words], prefix=self.lan.on_client, ok=ok).stdout
+
+
+@pytest.fixture(scope="module")
+def served(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    root = tmp_path_factory.mktemp("pxe")
+    boot, releases, pool = root / "boot", root / "releases", root / "pool"
+    make_boot_directory(boot)
+    (boot / "large.bin").write_bytes(os.urandom(3 * 1468 * 1000))
+    (boot / "small.bin").write_bytes(b"")
+    (releases / "r1").mkdir(parents=True)
+    (releases / "r1" / "kernel").write_bytes(os.urandom(300_000))
+    (releases / "r1" / "installer").write_bytes(os.urandom(1000))
+    (pool / "ab").mkdir(parents=True)
+    (pool / "ab" / "ab12.gpkg.tar").write_bytes(b"package")
+    targets: dict[str, BootTarget] = {SILENT: Silence("not ours"), "*": NetBoot("r1", "quiet", "armed")}
+    director = FakeDirector(targets, releases=releases, pool=pool)
+    with inside(lan.server):
+        sockets = servers.bind("eth0", SERVER, 80)
+    stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    ready = threading.Event()
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        stopping.append((asyncio.get_running_loop(), stop))
+        ready.set()
+        await servers.serve(sockets, director, boot, stop)
+
+    def everything() -> None:
+        # Transfers open sockets of their own.
+        with inside(lan.server):
+            asyncio.run(serve())
+
+    thread = threading.Thread(target=everything)
+    thread.start()
+    assert ready.wait(DEADLINE_SECONDS)
+    try:
+        yield Served(lan, director, boot, releases)
+    finally:
+        loop, stop = stopping[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def firmware(served: Served) -> Iterator[socket.socket]:
+    """A client's port 68."""
+    yield from _port(served.lan, 68)
+
+
+@pytest.fixture
+def firmware_4011(served: Served) -> Iterator[socket.socket]:
+    """edk2 asks port 4011 from port 4011."""
+    yield from _port(served.lan, 4011)
+
+
+def _port(lan: Lan, port: int) -> Iterator[socket.socket]:
+    with inside(lan.client), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"eth0")
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        made.bind(("", port))
+        made.settimeout(5)
+        yield made
+
+
+def packet(kind: MessageType, *options: tuple[int, bytes], mac: str = MAC, ciaddr: str = "0.0.0.0") -> bytes:
+    return dhcp.encode(
+        Packet(
+            op=1,
+            xid=int.from_bytes(os.urandom(4), "big"),
+            chaddr=bytes.fromhex(mac.replace(":", "")) + bytes(10),
+            flags=0x8000,
+            ciaddr=IPv4Address(ciaddr),
+            options=((53, bytes((kind,))), *options),
+        )
+    )
+
+
+def test_a_broadcast_discover_gets_a_broadcast_offer_from_port_67_of_our_address(
+    served: Served, firmware: socket.socket
+) -> None:
+    before = len(served.director.records)
+    firmware.sendto(packet(MessageType.DISCOVER, *UEFI), ("255.255.255.255", 67))
+    datagram, sender = firmware.recvfrom(2048)
+    offer = dhcp.decode(datagram)
+    assert sender == (SERVER, 67)
+    assert (offer.message_type, offer.file, offer.option(43)) == (MessageType.OFFER, b"snponly.efi", None)
+    served.wait_for("dhcp", since=before)
+
+
+def test_port_4011_answers_edk2_from_4011_to_4011(served: Served, firmware_4011: socket.socket) -> None:
+    firmware_4011.sendto(packet(MessageType.REQUEST, *UEFI, ciaddr=CLIENT), (SERVER, 4011))
+    datagram, sender = firmware_4011.recvfrom(2048)
+    assert sender == (SERVER, 4011)
+    assert dhcp.decode(datagram).message_type == MessageType.ACK
+
+
+def test_junk_a_machine_to_leave_alone_and_a_telephone_get_no_answer(
+    served: Served, firmware: socket.socket
+) -> None:
+    everybody = ("255.255.255.255", 67)
+    firmware.sendto(b"\x01\x1b[2J", everybody)
+    firmware.sendto(packet(MessageType.DISCOVER, (60, b"android")), everybody)
+    firmware.sendto(packet(MessageType.DISCOVER, *UEFI, mac=SILENT), everybody)
+    last = packet(MessageType.DISCOVER, *UEFI)
+    firmware.sendto(last, everybody)
+    # Datagrams keep their order here: the first answer is that to the last question.
+    assert dhcp.decode(firmware.recv(2048)).xid == dhcp.decode(last).xid
+
+
+# TFTP, by four clients.
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+FILES = ("undionly.kpxe", "snponly.efi", "local-x64.efi", "large.bin", "small.bin")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_tftpy_fetches(served: Served, name: str, tmp_path: Path) -> None:
+    program = (
+        "import sys, tftpy; tftpy.TftpClient(sys.argv[1], 69, {'blksize': 1468, 'tsize': 0})"
+        ".download(sys.argv[2], sys.argv[3])"
+    )
+    run([sys.executable, "-c", program, SERVER, name, tmp_path / "got"], prefix=served.lan.on_client)
+    assert sha256(tmp_path / "got") == sha256(served.boot / name)
+
+
+# curl makes no file of an empty answer.
+@pytest.mark.parametrize("name", FILES[:-1])
+@pytest.mark.parametrize("blksize", ["512", "1468", "9000"])
+def test_curl_fetches(served: Served, name: str, blksize: str, tmp_path: Path) -> None:
+    served.curl("--tftp-blksize", blksize, "-o", str(tmp_path / "got"), f"tftp://{SERVER}//{name}")
+    assert sha256(tmp_path / "got") == sha256(served.boot / name)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("windowsize", ["1", "4", "16", "64"])
+def test_atftp_fetches_in_windows(served: Served, name: str, windowsize: str, tmp_path: Path) -> None:
+    options = ["--option", f"windowsize {windowsize}", "--option", "blksize 1468"]
+    got = tmp_path / "got"
+    run(["atftp", *options, "-g", "-r", name, "-l", got, SERVER, "69"], prefix=served.lan.on_client)
+    assert sha256(got) == sha256(served.boot / name)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_tftp_hpa_fetches(served: Served, name: str, tmp_path: Path) -> None:
+    run(
+        ["tftp", "-m", "binary", SERVER, "-c", "get", name, str(tmp_path / "got")],
+        prefix=served.lan.on_client,
+    )
+    assert sha256(tmp_path / "got") == sha256(served.boot / name)
+
+
+def test_a_missing_file_is_refused_at_once(served: Served) -> None:
+    began = time.monotonic()
+    with pytest.raises(CommandFailed) as failed:
+        served.curl(f"tftp://{SERVER}//pxelinux.cfg/default")
+    assert failed.value.status == 68  # CURLE_TFTP_NOTFOUND
+    assert time.monotonic() - began < 1
+
+
+def test_twenty_clients_at_once_all_get_the_whole_file(served: Served, tmp_path: Path) -> None:
+    script = (
+        'for n in $(seq 20); do curl -sS -o "$1/$n" --tftp-blksize 1468 "$2" & done; wait; '
+        'for n in $(seq 20); do cmp "$1/$n" "$3" || exit 1; done'
+    )
+    url = f"tftp://{SERVER}//large.bin"
+    run(
+        ["sh", "-c", script, "sh", tmp_path, url, served.boot / "large.bin"],
+        prefix=served.lan.on_client,
+        timeout_seconds=120,
+    )
+
+
+def test_a_fetched_boot_program_is_recorded_for_the_machine_seen_at_that_address(
+    served: Served, firmware: socket.socket, tmp_path: Path
+) -> None:
+    before = len(served.director.records)
+    # Its REQUEST to the LAN's own DHCP server tells the address it will have.
+    other = (54, IPv4Address("10.77.9.1").packed)
+    requested = (50, IPv4Address(CLIENT).packed)
+    firmware.sendto(packet(MessageType.REQUEST, *UEFI, other, requested), ("255.255.255.255", 67))
+    firmware.sendto(packet(MessageType.DISCOVER, *UEFI), ("255.255.255.255", 67))
+    firmware.recv(2048)
+    served.curl("-o", str(tmp_path / "got"), f"tftp://{SERVER}//snponly.efi")
+    served.wait_for("tftp", since=before)
+    record = next(record for record in served.director.records[before:] if record.stage == "tftp")
+    assert (record.mac, record.message) == (MAC, "snponly.efi")
+    assert record.size_bytes == (served.boot / "snponly.efi").stat().st_size
+    assert record.seconds is not None and record.seconds < 10
+
+
+# HTTP.
+
+
+def test_the_script_names_the_release_and_the_machine(served: Served) -> None:
+    before = len(served.director.records)
+    text = served.curl(f"{URL}/boot/{MAC.upper()}.ipxe")
+    assert text.startswith("#!ipxe\n")
+    assert f"kernel {URL}/r/r1/kernel?mac={MAC} initrd=installer quiet" in text
+    assert served.director.stages()[before:] == ["script"]
+
+
+def test_a_local_boot_script_chains_a_program_that_is_served(served: Served) -> None:
+    mac = "52:54:00:77:00:02"
+    served.director.targets = {**served.director.targets, mac: LocalBoot("installed")}
+    text = served.curl(f"{URL}/boot/{mac}.ipxe")
+    (url,) = (line.split()[1] for line in text.splitlines() if line.startswith("chain "))
+    assert "Content-Type: application/efi" in served.curl("-I", url)
+
+
+def test_the_kernel_is_served_whole_and_recorded_with_bytes_and_seconds(
+    served: Served, tmp_path: Path
+) -> None:
+    before = len(served.director.records)
+    served.curl("-o", str(tmp_path / "got"), f"{URL}/r/r1/kernel?mac={MAC}")
+    assert sha256(tmp_path / "got") == sha256(served.releases / "r1" / "kernel")
+    served.wait_for("kernel", since=before)
+    (record,) = served.director.records[before:]
+    assert (record.mac, record.size_bytes) == (MAC, 300_000)
+    assert record.seconds is not None
+
+
+def test_head_a_range_and_a_wrong_mac_are_served_and_not_recorded(served: Served, tmp_path: Path) -> None:
+    before = len(served.director.records)
+    head = served.curl("-I", f"{URL}/r/r1/kernel?mac={MAC}")
+    assert "200 OK" in head and "Content-Length: 300000" in head
+    served.curl("-r", "100-199", "-o", str(tmp_path / "got"), f"{URL}/r/r1/kernel?mac={MAC}")
+    assert (tmp_path / "got").read_bytes() == (served.releases / "r1" / "kernel").read_bytes()[100:200]
+    served.curl("-o", str(tmp_path / "got"), f"{URL}/r/r1/kernel?mac=../../etc")
+    assert served.director.records[before:] == []
+
+
+def test_an_unchanged_file_is_not_sent_again(served: Served) -> None:
+    url = f"{URL}/r/r1/installer"
+    (etag,) = (line[6:] for line in served.curl("-I", url).splitlines() if line.lower().startswith("etag: "))
+    status = served.curl("-o", os.devnull, "-w", "%{http_code}", "-H", f"If-None-Match: {etag.strip()}", url)
+    assert status == "304"
+
+
+def test_doubled_slashes_are_one(served: Served) -> None:
+    assert "200 OK" in served.curl("-I", f"{URL}/boot//snponly.efi")
+    assert "200 OK" in served.curl("-I", f"{URL}//boot/snponly.efi")
+
+
+def test_the_pool_is_served(served: Served) -> None:
+    assert served.curl(f"{URL}/pool/ab/ab12.gpkg.tar") == "package"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/boot/../../../etc/passwd",
+        "/boot/..%2f..%2fetc%2fpasswd",
+        "/boot/%2e%2e/%2e%2e/etc/passwd",
+        "/r/../../etc/passwd",
+        "/r/r1/%2e%2e%2fr1%2fkernel",
+        "/pool/../boot/snponly.efi",
+        "/boot/%00",
+        "/boot/" + "x" * 5000,
+        "/boot/.new-x",
+        "/boot/",
+        "/",
+    ],
+)
+def test_no_path_leads_out(served: Served, path: str) -> None:
+    status = served.curl("--path-as-is", "-o", os.devnull, "-w", "%{http_code}", URL + path)
+    assert status == "404"
+
+
+def test_a_client_that_resets_the_connection_is_no_error(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    large = served.boot / "large.bin"
+    for _ in range(5):
+        with inside(served.lan.client):
+            asking = socket.create_connection((SERVER, 80), timeout=5)
+        asking.sendall(f"GET /boot/{large.name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        asking.recv(100)
+        # A close with unread data and no linger is a RST, as UEFI firmware sends it.
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        asking.close()
+    assert "200 OK" in served.curl("-I", f"{URL}/boot/snponly.efi")
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def post(served: Served, path: str, body: bytes, tmp_path: Path) -> tuple[str, str]:
+    """Status and body of the answer."""
+    (tmp_path / "body").write_bytes(body)
+    words = ["--data-binary", f"@{tmp_path / 'body'}", "-o", str(tmp_path / "answer"), "-w", "%{http_code}"]
+    status = served.curl(*words, "-H", "Content-Type: text/plain", URL + path)
+    return status, (tmp_path / "answer").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "text"),
+    [
+        ("/hello", b"mac 52:54:00:77:00:01\n", "200", f"install token-for-{URL}\n"),
+        ("/hello", b"\xff\xfe\0", "400", "the facts name no mac"),
+        ("/plan", b"token abc\n", "200", f"plan 1\nbase {URL}/r/1\n"),
+        ("/plan", b"", "400", "the first line is no token\n"),
+        ("/event", b"report x\nstage plan\nstatus done\n\n\xff\n", "200", "ok\n"),
+        ("/event", b"nonsense", "400", "the report has no secret\n"),
+        ("/event", b"x" * 65536, "400", "the report has no secret\n"),
+        ("/event", b"x" * 65537, "413", ""),
+        ("/event", b"explode\n", "500", "this server made a mistake"),
+        ("/elsewhere", b"", "405", ""),
+    ],
+)
+def test_posts_are_handed_on_and_bad_ones_refused_with_a_sentence(
+    served: Served, tmp_path: Path, path: str, body: bytes, status: str, text: str
+) -> None:
+    got_status, got_text = post(served, path, body, tmp_path)
+    assert got_status == status
+    assert got_text.startswith(text)
+
+
+# Binding.
+
+
+def test_a_taken_port_is_a_problem_that_says_who_to_look_for(served: Served) -> None:
+    with inside(served.lan.server), pytest.raises(Problem) as caught:
+        servers.bind("eth0", SERVER, 80)
+    assert "UDP port 67 is taken: a DHCP server" in str(caught.value)
+    assert "ss -ulpn 'sport = :67'" in str(caught.value)
+
+
+def test_the_address_of_an_interface_is_found_and_a_missing_one_is_a_problem(lan: Lan) -> None:
+    run(["ip", "-n", lan.client, "link", "add", "bare0", "type", "veth", "peer", "name", "bare1"])
+    with inside(lan.client):
+        assert servers.interface_address("eth0") == CLIENT
+        with pytest.raises(Problem, match="bare0 has no IPv4 address"):
+            servers.interface_address("bare0")
+        with pytest.raises(Problem, match="there is no network interface 'eth7'"):
+            servers.interface_address("eth7")
+        with pytest.raises(Problem, match="no network interface"):
+            servers.interface_address("an-interface-name-that-is-too-long")
+
+
+def test_an_address_of_another_host_is_a_problem(lan: Lan) -> None:
+    with inside(lan.client), pytest.raises(Problem, match=r"10\.1\.2\.3 is no address of this host"):
+        servers.bind("eth0", "10.1.2.3", 80)
