@@ -3,11 +3,14 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
+from multidict import CIMultiDict
 
 from appliance.errors import Problem
 from pxe.director import Director
@@ -17,6 +20,9 @@ from pxe.script import render
 from pxe.sightings import Sightings
 
 log = logging.getLogger(__name__)
+
+# What aiohttp itself has to say of a connection.
+protocol_log = logging.getLogger(f"{__name__}.protocol")
 
 LONGEST_BODY = 64 * 1024
 # Fetching these two is a stage of a machine's timeline.
@@ -41,6 +47,19 @@ def application(director: Director, here: Here, boot_dir: Path, sightings: Sight
     app.router.add_post("/event", posts.event)
     app.router.add_get("/{path:.*}", files.get)
     return app
+
+
+def _senders_fault(record: logging.LogRecord) -> bool:
+    """Bytes that are no HTTP are a line with their sender, not a traceback."""
+    wrong = record.exc_info[1] if record.exc_info else None
+    if isinstance(wrong, HttpProcessingError):
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg = f"{record.getMessage()}: {type(wrong).__name__}"
+        record.args = record.exc_info = record.exc_text = None
+    return True
+
+
+protocol_log.addFilter(_senders_fault)
 
 
 @web.middleware
@@ -78,12 +97,12 @@ class _Files:
             case ["boot", name] if name.endswith(".ipxe") and _MAC.fullmatch(name[:-5].lower()):
                 return self._script(request, name[:-5].lower())
             case ["boot", name]:
-                return await self._file(request, self._boot_dir / name)
+                return self._file(request, self._boot_dir / name)
             case ["r", release, name]:
                 path = self._director.release_file(release, name)
-                return await self._file(request, path, timed=name in TIMED)
+                return self._file(request, path, timed=name in TIMED)
             case ["pool", *relative] if relative:
-                return await self._file(request, self._director.pool_file("/".join(relative)))
+                return self._file(request, self._director.pool_file("/".join(relative)))
         raise web.HTTPNotFound(text="no such file\n")
 
     def _script(self, request: web.Request, mac: str) -> web.Response:
@@ -99,25 +118,39 @@ class _Files:
         self._director.record(mac, "script", size_bytes=len(text), message=target.reason)
         return web.Response(text=text, headers={"Cache-Control": "no-store"})
 
-    async def _file(
-        self, request: web.Request, path: Path | None, *, timed: bool = False
-    ) -> web.StreamResponse:
+    def _file(self, request: web.Request, path: Path | None, *, timed: bool = False) -> web.StreamResponse:
         if path is None or not path.is_file():
             raise web.HTTPNotFound(text="no such file\n")
-        content_type = _TYPES.get(path.suffix, "application/octet-stream")
-        response = web.FileResponse(path, headers={"Content-Type": content_type})
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        # Preparing a FileResponse sends the whole file.
-        await response.prepare(request)
+        headers = {"Content-Type": _TYPES.get(path.suffix, "application/octet-stream")}
         mac = request.query.get("mac", "").lower()
-        # Of a file fetched in ranges each part would be a stage of its own: only a whole one counts.
-        if timed and request.method == "GET" and response.status == 200 and _MAC.fullmatch(mac):
-            seconds = clock() - started
-            size = response.content_length
+        if not timed or request.method != "GET" or not _MAC.fullmatch(mac):
+            return web.FileResponse(path, headers=headers)
+
+        def sent(size: int | None, seconds: float) -> None:
             log.info("%s got %s, %s bytes in %.2f s", mac, path.name, size, seconds)
             self._director.record(mac, path.name, size_bytes=size, seconds=seconds)
-        return response
+
+        return _TimedFile(path, headers, sent)
+
+
+class _TimedFile(web.FileResponse):
+    """A file that says when all of it was sent."""
+
+    def __init__(
+        self, path: Path, headers: Mapping[str, str], sent: Callable[[int | None, float], None]
+    ) -> None:
+        super().__init__(path, headers=CIMultiDict(headers))
+        self._sent = sent
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        # Preparing a FileResponse sends the file.
+        writer = await super().prepare(request)
+        # Of a file fetched in ranges each part would be a stage of its own: only a whole one counts.
+        if self.status == 200:
+            self._sent(self.content_length, clock() - started)
+        return writer
 
 
 class _Posts:

@@ -17,7 +17,7 @@ from aiohttp import web
 from appliance.errors import Problem
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
-from pxe.http import application
+from pxe.http import application, protocol_log
 from pxe.policy import Address, Here
 from pxe.responder import Responder
 from pxe.sightings import Sightings
@@ -174,7 +174,8 @@ async def serve(sockets: Sockets, director: Director, boot_dir: Path, stop: asyn
         sockets.pxe: lambda datagram, peer: responder.receive(datagram, peer, port=PXE_PORT),
         sockets.tftp: tftp.receive,
     }
-    runner = web.AppRunner(application(director, here, boot_dir, sightings), access_log=None)
+    app = application(director, here, boot_dir, sightings)
+    runner = web.AppRunner(app, access_log=None, logger=protocol_log)
     loop = asyncio.get_running_loop()
     try:
         await runner.setup()

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -375,18 +376,33 @@ def test_no_path_leads_out(served: Served, path: str) -> None:
     assert status == "404"
 
 
+def test_several_files_come_over_one_connection(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    urls = [f"{URL}/r/r1/{name}?mac={MAC}" for name in ("kernel", "installer", "installer")]
+    words = [word for url in urls for word in ("-o", os.devnull, url)]
+    assert served.curl("-w", "%{num_connects}", *words) == "100"
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /boot/large.bin HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /event HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nreport",
+        b"GET /boot/" + b"x" * 20_000,
+        b"\x16\x03\x01 no HTTP at all\r\n\r\n",
+    ],
+)
 def test_a_client_that_resets_the_connection_is_no_error(
-    served: Served, caplog: pytest.LogCaptureFixture
+    served: Served, caplog: pytest.LogCaptureFixture, request_: bytes
 ) -> None:
-    caplog.set_level(logging.INFO)
-    large = served.boot / "large.bin"
     for _ in range(5):
         with inside(served.lan.client):
             asking = socket.create_connection((SERVER, 80), timeout=5)
-        asking.sendall(f"GET /boot/{large.name} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        asking.recv(100)
-        # A close with unread data and no linger is a RST, as UEFI firmware sends it.
-        asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        asking.sendall(request_)
+        if request_.endswith(b"\r\n\r\n"):
+            asking.recv(100)
+        # No linger: the close is a RST, as UEFI firmware sends it.
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         asking.close()
     assert "200 OK" in served.curl("-I", f"{URL}/boot/snponly.efi")
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
