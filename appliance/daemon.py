@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 USER = "distserver"
 BOOT_CAPABILITIES = "net_bind_service", "net_raw"
+DIE_TOGETHER = ["setpriv", "--pdeathsig", "KILL"]
+"""A killed `up` must not leave processes behind that hold its ports."""
 RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_SECONDS = 60.0
 FARM_LOOK_SECONDS = 60.0
@@ -106,9 +108,9 @@ def unprivileged(user: pwd.struct_passwd | None, capabilities: Sequence[str]) ->
     sets = ",".join(["-all", *(f"+{name}" for name in capabilities)])
     bounds = ["--no-new-privs", f"--inh-caps={sets}", f"--bounding-set={sets}"]
     if user is None:
-        return ["setpriv", *bounds]
+        return [*DIE_TOGETHER, *bounds]
     identity = ["--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups"]
-    return ["setpriv", *identity, *bounds, f"--ambient-caps={sets}"]
+    return [*DIE_TOGETHER, *identity, *bounds, f"--ambient-caps={sets}"]
 
 
 async def _supervise(asked: Up, user: pwd.struct_passwd | None) -> None:
@@ -119,7 +121,7 @@ async def _supervise(asked: Up, user: pwd.struct_passwd | None) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_keep(unprivileged(user, BOOT_CAPABILITIES) + asked.argv("boot"), "boot", stop))
         tasks.create_task(_keep(unprivileged(user, ()) + asked.argv("web"), "web", stop))
-        tasks.create_task(_keep(asked.argv("farm"), "farm", stop))
+        tasks.create_task(_keep(DIE_TOGETHER + asked.argv("farm"), "farm", stop))
 
 
 async def _keep(argv: Sequence[str], name: str, stop: asyncio.Event) -> None:

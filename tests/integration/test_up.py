@@ -1,0 +1,104 @@
+"""`distserver up` on a LAN of its own: what it opens, as whom, and that nothing outlives it."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.deadline import wait_until
+from appliance.demo import Scene, serving, set_scene
+from appliance.lab import APPLIANCE_ADDRESS, Lan, lan, wait_for_port
+from appliance.model import Tree
+from appliance.run import run
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    made = set_scene(tmp_path / "scene", Tree(tmp_path / "state"))
+    services = made.services()
+    # Nothing is due, so that the farm does not start to make stages.
+    for profile in services.profiles():
+        job = services.store.jobs.start("build", profile.name, now=0.0, inputs=services.inputs(profile))
+        services.store.jobs.end(job, "done", now=0.0)
+    return made
+
+
+@pytest.fixture
+def net() -> Iterator[Lan]:
+    with lan("up", clients={"client": "10.77.0.9"}) as made:
+        yield made
+
+
+def children(pid: int) -> dict[str, int]:
+    """Name of each process of `up` -> its PID."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode().split("\0")
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        if parent == pid and "process" in words:
+            found[words[words.index("process") + 1]] = int(entry.name)
+    return found
+
+
+def test_three_processes_run_and_the_web_page_asks_for_a_login(scene: Scene, net: Lan) -> None:
+    with serving(scene, net) as pid:
+        assert set(children(pid)) == {"boot", "farm", "web"}
+        wait_for_port(net, "appliance", 8080, seconds=30)
+        argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:8080/"]
+        assert run(argv, prefix=net.exec_prefix("appliance")).stdout == "302"
+        # The page is not for the LAN.
+        far = ["curl", "-s", "-m", "5", f"http://{APPLIANCE_ADDRESS}:8080/"]
+        assert run(far, prefix=net.exec_prefix("client"), ok=(7, 28)).status in (7, 28)
+
+
+@pytest.mark.parametrize("name", ["boot", "web"])
+def test_what_answers_the_network_has_lost_roots_capabilities(scene: Scene, net: Lan, name: str) -> None:
+    with serving(scene, net) as pid:
+        status = Path(f"/proc/{children(pid)[name]}/status").read_text()
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    allowed = {"boot": (1 << 10) | (1 << 13), "web": 0}[name]  # CAP_NET_BIND_SERVICE, CAP_NET_RAW
+    assert int(fields["CapEff"], 16) & ~allowed == 0
+    assert int(fields["CapBnd"], 16) & ~allowed == 0
+    assert fields["NoNewPrivs"] == "1"
+
+
+def test_a_process_that_dies_comes_back(scene: Scene, net: Lan) -> None:
+    with serving(scene, net) as pid:
+        before = children(pid)["boot"]
+        os.kill(before, signal.SIGKILL)
+
+        def another() -> bool | None:
+            return children(pid).get("boot", before) != before or None
+
+        wait_until(another, seconds=30, what="the boot process is started again")
+        wait_for_port(net, "appliance", 80, seconds=30)
+
+
+def test_killing_it_takes_its_processes_along_and_it_can_start_again_at_once(scene: Scene, net: Lan) -> None:
+    with serving(scene, net) as pid:
+        left = children(pid)
+        os.kill(pid, signal.SIGKILL)
+
+        def gone() -> bool | None:
+            return not any(Path(f"/proc/{child}").exists() for child in left.values()) or None
+
+        wait_until(gone, seconds=20, what=f"{left} end")
+    with serving(scene, net):
+        argv = ["curl", "-s", f"http://{APPLIANCE_ADDRESS}/boot/52-54-00-00-00-01.ipxe"]
+        run(argv, prefix=net.exec_prefix("client"))
+
+
+def test_a_second_one_on_the_same_host_says_that_somebody_has_the_port(scene: Scene, net: Lan) -> None:
+    program = [sys.executable, "-m", "appliance.cli", "--state", str(scene.tree.path)]
+    argv = [*program, "process", "boot", "--site", str(scene.site), "--interface", "eth0"]
+    with serving(scene, net):
+        said = run(argv, prefix=net.exec_prefix("appliance"), ok=(1,), timeout_seconds=30).stdout
+    assert "67" in said
+    assert "hint:" in said
+    assert "Traceback" not in said
