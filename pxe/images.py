@@ -13,7 +13,7 @@ GRUB = Path("/usr/lib/grub/x86_64-efi")
 GRUB_MKIMAGE = Path("/usr/bin/grub-mkimage")
 
 # Only FAT is known to this GRUB, so a CD or the root file system is never taken for the EFI partition.
-LOCAL_MODULES = "part_gpt part_msdos fat search search_fs_file chain boot echo minicmd".split()
+LOCAL_MODULES = ("part_gpt", "part_msdos", "fat", "search", "search_fs_file", "chain", "echo", "minicmd")
 # Each line runs whatever the one before did; `exit` hands over to the firmware when there was no disk.
 LOCAL_CONFIG = """\
 echo "DistServer: looking for the local disk's boot loader"
