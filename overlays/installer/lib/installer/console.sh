@@ -1,15 +1,16 @@
 # shellcheck shell=sh
 # What is said goes to every console the kernel was given; so does a shell when nothing else is left.
 
-consoles=/dev/console
+devices=${devices:-/dev}
+consoles=$devices/console
 
 open_consoles() {
 	consoles=
 	# The kernel lists the consoles it writes to, e.g. "tty0 ttyS0".
-	for name in $(cat /sys/class/tty/console/active 2>/dev/null); do
-		[ -c "/dev/$name" ] && consoles="$consoles /dev/$name"
+	for name in $(cat "$sys/class/tty/console/active" 2>/dev/null); do
+		[ -c "$devices/$name" ] && consoles="$consoles $devices/$name"
 	done
-	[ -n "$consoles" ] || consoles=/dev/console
+	[ -n "$consoles" ] || consoles=$devices/console
 }
 
 show() { # copies its input to every console
