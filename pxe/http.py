@@ -10,7 +10,6 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
-from multidict import CIMultiDict
 
 from appliance.errors import Problem
 from pxe.director import Director
@@ -139,7 +138,7 @@ class _TimedFile(web.FileResponse):
     def __init__(
         self, path: Path, headers: Mapping[str, str], sent: Callable[[int | None, float], None]
     ) -> None:
-        super().__init__(path, headers=CIMultiDict(headers))
+        super().__init__(path, headers=headers)
         self._sent = sent
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:

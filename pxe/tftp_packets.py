@@ -21,8 +21,6 @@ class ErrorCode(IntEnum):
     NOT_FOUND = 1
     ACCESS = 2
     ILLEGAL = 4
-    UNKNOWN_ID = 5
-    OPTIONS = 8
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Recorded:
 class FakeDirector:
     targets: Mapping[str, BootTarget] = field(default_factory=dict)
     """By MAC; `*` for every other machine."""
+    broken: str = ""
+    """A MAC that is a bug's."""
     releases: Path = Path("/nonexistent")
     pool: Path = Path("/nonexistent")
     records: list[Recorded] = field(default_factory=list)
@@ -29,6 +31,8 @@ class FakeDirector:
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         self.asked.append((mac, firmware))
+        if mac == self.broken:
+            raise RuntimeError("a bug")
         return self.targets.get(mac) or self.targets.get("*") or Silence("nobody said what it is to boot")
 
     def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import hashlib
 import logging
 import os
@@ -17,16 +18,18 @@ from pathlib import Path
 
 import pytest
 
+from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.model import BootTarget, LocalBoot, NetBoot, Silence
 from appliance.run import CommandFailed, run
-from pxe import dhcp, servers
+from pxe import dhcp, images, servers
 from pxe.dhcp import MessageType, Packet
 from pxe.images import make_boot_directory
 from tests.fake_director import FakeDirector
 
 MAC = "52:54:00:77:00:01"
 SILENT = "52:54:00:77:00:09"
+BROKEN = "52:54:00:77:00:0a"
 SERVER = "10.77.9.2"
 CLIENT = "10.77.9.3"
 URL = f"http://{SERVER}:80"
@@ -81,8 +84,6 @@ def inside(namespace: str) -> Iterator[None]:
 
 
 def _setns(descriptor: int) -> None:
-    import ctypes
-
     if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0x40000000):
         raise OSError(ctypes.get_errno(), "setns")
 
@@ -96,10 +97,12 @@ class Served:
 
     def wait_for(self, stage: str, *, since: int = 0) -> None:
         """Until the director was told of a stage."""
-        until = time.monotonic() + DEADLINE_SECONDS
-        while stage not in self.director.stages()[since:]:
-            assert time.monotonic() < until, f"no {stage} among {self.director.records}"
-            threading.Event().wait(0.01)
+        wait_until(
+            lambda: True if stage in self.director.stages()[since:] else None,
+            seconds=DEADLINE_SECONDS,
+            what=f"{stage} is recorded",
+            last_seen=lambda: str(self.director.records[since:]),
+        )
 
     def curl(self, *words: str, ok: tuple[int, ...] = (0,)) -> str:
         return run(["curl", "-sS", "--max-time", "20", *words], prefix=self.lan.on_client, ok=ok).stdout
@@ -118,7 +121,7 @@ def served(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
     (pool / "ab").mkdir(parents=True)
     (pool / "ab" / "ab12.gpkg.tar").write_bytes(b"package")
     targets: dict[str, BootTarget] = {SILENT: Silence("not ours"), "*": NetBoot("r1", "quiet", "armed")}
-    director = FakeDirector(targets, releases=releases, pool=pool)
+    director = FakeDirector(targets, broken=BROKEN, releases=releases, pool=pool)
     with inside(lan.server):
         sockets = servers.bind("eth0", SERVER, 80)
     stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -211,6 +214,26 @@ def test_junk_a_machine_to_leave_alone_and_a_telephone_get_no_answer(
     firmware.sendto(last, everybody)
     # Datagrams keep their order here: the first answer is that to the last question.
     assert dhcp.decode(firmware.recv(2048)).xid == dhcp.decode(last).xid
+
+
+def test_a_bug_is_logged_with_its_traceback_and_the_next_machine_is_answered(
+    served: Served, firmware: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    firmware.sendto(packet(MessageType.DISCOVER, *UEFI, mac=BROKEN), ("255.255.255.255", 67))
+    firmware.sendto(packet(MessageType.DISCOVER, *UEFI), ("255.255.255.255", 67))
+    assert dhcp.decode(firmware.recv(2048)).chaddr[:6].hex(":") == MAC
+    assert "RuntimeError: a bug" in caplog.text
+
+
+def test_three_hundred_machines_switched_on_at_once_are_all_offered(
+    served: Served, firmware: socket.socket
+) -> None:
+    firmware.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    macs = {f"52:54:00:78:{number >> 8:02x}:{number & 255:02x}" for number in range(300)}
+    for mac in sorted(macs):
+        firmware.sendto(packet(MessageType.DISCOVER, *UEFI, mac=mac), ("255.255.255.255", 67))
+    offered = {dhcp.decode(firmware.recv(2048)).chaddr[:6].hex(":") for _ in macs}
+    assert offered == macs
 
 
 # TFTP, by four clients.
@@ -464,3 +487,22 @@ def test_the_address_of_an_interface_is_found_and_a_missing_one_is_a_problem(lan
 def test_an_address_of_another_host_is_a_problem(lan: Lan) -> None:
     with inside(lan.client), pytest.raises(Problem, match=r"10\.1\.2\.3 is no address of this host"):
         servers.bind("eth0", "10.1.2.3", 80)
+
+
+# The boot directory.
+
+
+def test_a_missing_boot_program_is_a_problem_that_names_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(images, "IPXE", tmp_path / "nowhere")
+    with pytest.raises(Problem) as caught:
+        make_boot_directory(tmp_path / "boot")
+    assert caught.value.hint == "apt install ipxe"
+    assert not (tmp_path / "boot").exists()
+
+
+def test_making_the_boot_directory_again_replaces_its_files_and_leaves_nothing_else(tmp_path: Path) -> None:
+    for _ in range(2):
+        make_boot_directory(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES[:3])
