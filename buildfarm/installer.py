@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from appliance.errors import Problem
+from appliance.overlays import overlay
 from appliance.run import run
 from buildfarm.cpio import Entry, cpio, directory, file, link, node
 from buildfarm.elf import Linkage, linkage
 
-OVERLAY = Path(__file__).resolve().parent.parent / "overlays" / "installer"
 BUSYBOX = "busybox"
 PROGRAMS = (
     "blkid", "gpgv", "mkfs.ext4", "mkfs.vfat", "mkswap", "sfdisk", "tar", "wipefs", "zstd",
@@ -56,7 +56,7 @@ def build_installer(
     roots = [root for root in (target_root, build_root) if root is not None]
     entries = [
         *_skeleton(public_key),
-        *overlay_entries(OVERLAY),
+        *overlay_entries(overlay("installer")),
         *_busybox(roots),
         *_programs(build_root),
         *(_modules(target_root) if target_root else ()),
@@ -74,7 +74,8 @@ def overlay_entries(tree: Path) -> Iterator[Entry]:
     """The overlay's own files; names that begin with a dot are for its editors only."""
     for path in sorted(tree.rglob("*")):
         name = path.relative_to(tree).as_posix()
-        if path.is_file() and not path.name.startswith("."):
+        # An installed distribution has its Python files compiled, each with its time inside.
+        if path.is_file() and not path.name.startswith(".") and path.parent.name != "__pycache__":
             yield file(name, path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
 
 
