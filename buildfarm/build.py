@@ -135,7 +135,7 @@ def _content(order: Order, attempt: Attempt, packages: Sequence[Package], listin
     out = _out(attempt)
     (out / "Packages").write_text(listing)
     write_tar(_members(order.configuration), out / "portage.tar")
-    write_tar(read_directory(overlay("client")), out / "client.tar")
+    write_tar(_client_files(order.profile), out / "client.tar")
     public_key = Signer(order.tree.room("keys")).public_keyring().read_bytes()
     order.tools.make_installer(order.build_stage.root, attempt.upper, public_key, out / "installer")
     made = {name: out / name for name in ("Packages", "client.tar", "installer", "kernel", "portage.tar")}
@@ -150,6 +150,14 @@ def _content(order: Order, attempt: Attempt, packages: Sequence[Package], listin
         },
         packages=tuple(packages),
     )
+
+
+def _client_files(profile: Profile) -> dict[str, Member]:
+    """What is laid over an installed machine: the client overlay and who may log in."""
+    files = read_directory(overlay("client"))
+    if profile.authorized_keys:
+        files["root/.ssh/authorized_keys"] = Member(profile.authorized_keys.encode())
+    return files
 
 
 def _members(configuration: Mapping[str, root.Content]) -> dict[str, Member]:
