@@ -90,9 +90,9 @@ def check_world(order: Order, atoms: Mapping[str, str]) -> None:
     }
     for atom, state in sorted(atoms.items()):
         if state not in USABLE:
+            place = _world_file(order, atom)
             raise Problem(
-                f"profile {order.profile.name}: {atom} {words[state]}",
-                hint=f"it stands in {_world_file(order, atom)}",
+                f"profile {order.profile.name}: {atom} {words[state]}", hint=f"it stands in {place}"
             )
 
 

@@ -38,7 +38,7 @@ def pkgdir_name(package: Package) -> str:
 
 
 def offer(attempt: Attempt, pool: Pool, packages: Sequence[Package], *, chost: str) -> list[Package]:
-    """Hard-link packages of the pool into the PKGDIR and write its index; those gone from the pool are left out."""
+    """Hard-link those packages the pool still has into the PKGDIR, and write its index."""
     named = {pkgdir_name(package): package for package in packages if pool.holds(package.sha256)}
     for name, package in named.items():
         place = attempt.pkgdir / name

@@ -70,6 +70,9 @@ def split_cpv(cpv: str) -> tuple[str, str]:
 def make(header: Mapping[str, str], packages: Iterable[Package], *, uri: str = "") -> str:
     """The index of a release: every package once, at its place in the pool.
 
+    MTIME must be there: emerge 3.0.83 dies of a KeyError in download_required() without it, and then waits for
+    ever. It is the time a client gives its copy, so BUILD_TIME does.
+
     TIMESTAMP is the newest BUILD_TIME, so that the same packages give the same bytes. Raises Problem when two
     packages share a slot: a client would install whichever its resolver likes better.
     """
@@ -84,7 +87,8 @@ def make(header: Mapping[str, str], packages: Iterable[Package], *, uri: str = "
             raise Problem(f"the index would hold two packages for {name}: {owners[place]} and {package.cpv}")
         owners[place] = package.cpv
         newest = max(newest, int(package.built_at))
-        paragraphs.append({**fields, "PATH": pool_path(package.sha256)})
+        place_and_time = {"PATH": pool_path(package.sha256), "MTIME": str(int(package.built_at))}
+        paragraphs.append({**fields, **place_and_time})
     own = {"VERSION": "0", "PACKAGES": str(len(paragraphs)), "TIMESTAMP": str(newest)}
     if uri:
         own["URI"] = uri

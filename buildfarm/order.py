@@ -125,8 +125,19 @@ def take_order(
     logs = tree.room("logs").resolve() / f"build-{profile.name}-{stamp}"
     logs.mkdir(parents=True, exist_ok=True)
     return Order(
-        site, profile, tree, ledger, report, tools, build_stage, install_stage, taken, configuration, logs, started
-    )  # fmt: skip
+        site=site,
+        profile=profile,
+        tree=tree,
+        ledger=ledger,
+        report=report,
+        tools=tools,
+        build_stage=build_stage,
+        install_stage=install_stage,
+        snapshot=taken,
+        configuration=configuration,
+        logs=logs,
+        started=started,
+    )
 
 
 def _regenerate(copy: Path, stage_root: Path, name: str, configuration: Mapping[str, root.Content]) -> None:

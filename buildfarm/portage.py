@@ -20,12 +20,14 @@ SETS = ("@system", "@world")
 # --rebuilt-binaries lets the root follow a package that was built again under the same version.
 RESOLVE = (
     "--update", "--deep", "--newuse", "--changed-deps=y", "--with-bdeps=y", "--usepkg=y",
-    "--rebuilt-binaries=y", "--binpkg-respect-use=y", "--binpkg-changed-deps=y", "--autounmask=n", "--backtrack=100",
+    "--rebuilt-binaries=y", "--binpkg-respect-use=y", "--binpkg-changed-deps=y", "--autounmask=n",
+    "--backtrack=100",
 )  # fmt: skip
 FEATURES = (
     "buildpkg buildpkg-proactive binpkg-multi-instance observability split-log fail-clean -merge-sync -news "
     "-binpkg-signing -getbinpkg"
 )
+CLIENT_SECONDS = 7200
 ACTION = re.compile(r"\[(ebuild|binary|uninstall|blocks)\s([^\]]*)\]\s+(?:\S+ \()?([^\s:]+)")
 STARTED = re.compile(r">>> (Emerging|Emerging binary|Installing|Completed) \((\d+) of (\d+)\) ([^\s:]+)")
 FAILED = re.compile(r"\*  \(([^\s:,]+):[^)]*\), Log file:")
@@ -83,7 +85,7 @@ def depclean() -> list[str]:
 
 
 def client_install() -> list[str]:
-    """What an installing machine runs, with the index in its binrepos.conf."""
+    """What an installing machine runs, with the index in its binrepos.conf; one that hangs is ended."""
     options = [
         "--usepkgonly",
         "--getbinpkgonly",
@@ -92,7 +94,7 @@ def client_install() -> list[str]:
         "--rebuilt-binaries=y",
         "--autounmask=n",
     ]
-    return ["emerge", *QUIET, *options, *SETS]
+    return ["timeout", "--kill-after=10", str(CLIENT_SECONDS), "emerge", *QUIET, *options, *SETS]
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ import hashlib
 import lzma
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from appliance.errors import Problem
 from appliance.model import Package, Release
@@ -102,12 +101,8 @@ def stage_archive(archive: Path) -> Path:
     packed = archive.with_name("archive.zst")
     if packed.exists():
         return packed
-    openers: dict[bytes, Callable[[Path], IO[bytes]]] = {
-        b"\xfd7zXZ": lzma.LZMAFile,
-        b"\x1f\x8b": gzip.GzipFile,
-        b"BZh": bz2.BZ2File,
-    }
-    for start, open_packed in openers.items():
+    openers = ((b"\xfd7zXZ", lzma.LZMAFile), (b"\x1f\x8b", gzip.GzipFile), (b"BZh", bz2.BZ2File))
+    for start, open_packed in openers:
         if magic.startswith(start):
             with tempfile.TemporaryDirectory(prefix=".zstd-", dir=archive.parent) as scratch:
                 plain = Path(scratch) / "stage.tar"

@@ -1,4 +1,4 @@
-"""A profile's root: its stage under a kept upper layer; a build works on a copy and is committed by one rename."""
+"""A profile's root: a kept layer over its stage; builds work on a copy and commit it by one rename."""
 
 import fcntl
 import re
@@ -147,6 +147,7 @@ def repos_conf(repositories: Sequence[Repository]) -> str:
 
 def lay(upper: Path, stage: Path, files: Mapping[str, Content]) -> None:
     """Write files into an upper layer, /etc/portage being exactly the stage's with these over it."""
+    upper.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(upper / "etc/portage", ignore_errors=True)
     shutil.rmtree(upper / "etc/kernel/config.d", ignore_errors=True)
     for name, content in sorted(files.items()):

@@ -1,0 +1,95 @@
+"""A small farm for tests: the tiny repository, one profile, a ledger in a file."""
+
+import json
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from appliance.model import DiskLayout, Package, Profile, Repository, Site, StageSource, Tree
+from buildfarm.build import BuildResult, Progress, Tools, build_profile
+from buildfarm.stage import Stage
+
+TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"
+MAKE_CONF = 'CFLAGS="{cflags}"\nFEATURES="-sandbox -usersandbox"\n'
+
+
+@dataclass(frozen=True)
+class FileLedger:
+    """Packages as lines of JSON, so that a killed process's notes are found again."""
+
+    path: Path
+
+    def packages(self) -> list[Package]:
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return [Package(**json.loads(line)) for line in lines]
+
+    def known(self, keys: Collection[str]) -> Sequence[Package]:
+        return [package for package in self.packages() if package.build_key in keys]
+
+    def remember(self, package: Package) -> None:
+        with self.path.open("a") as notes:
+            notes.write(json.dumps(asdict(package)) + "\n")
+
+
+@dataclass
+class Farmyard:
+    """Everything below one directory; `cflags` and `world` may be changed between builds."""
+
+    path: Path
+    build_stage: Stage
+    install_stage: Stage
+    cflags: str = "-O2"
+    world: tuple[str, ...] = ("app-misc/witness", "app-misc/slow", "sys-kernel/tiny-kernel")
+    seen: list[Progress] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, path: Path, build_stage: Stage, install_stage: Stage) -> "Farmyard":
+        shutil.copytree(TINY, path / "tiny")
+        (path / "site" / "profiles" / "one").mkdir(parents=True)
+        return cls(path, build_stage, install_stage)
+
+    @property
+    def tree(self) -> Tree:
+        return Tree(self.path / "state")
+
+    @property
+    def ledger(self) -> FileLedger:
+        return FileLedger(self.path / "ledger")
+
+    @property
+    def repository(self) -> Path:
+        return self.path / "tiny"
+
+    def profile(self) -> Profile:
+        return Profile(
+            name="one",
+            description="",
+            arch="amd64",
+            chost="x86_64-pc-linux-gnu",
+            portage_profile="tiny:base",
+            stage=StageSource("build"),
+            install_stage=StageSource("install"),
+            kernel_package="sys-kernel/tiny-kernel",
+            kernel_arguments="",
+            kernel_config="CONFIG_TINY=y\n",
+            portage={"make.conf": MAKE_CONF.format(cflags=self.cflags).encode()},
+            world=self.world,
+            disk=DiskLayout((), 0),
+            lineage=("one",),
+        )
+
+    def build(self) -> BuildResult:
+        (self.path / "site/profiles/one/world").write_text("\n".join(self.world))
+        stages = {"build": self.build_stage, "install": self.install_stage}
+        tools = Tools(
+            take_stage=lambda source, tree, say: stages[source.location],
+            make_installer=lambda build_root, target_root, key, output: output.write_bytes(b"an installer"),
+        )
+        profile = self.profile()
+        site = Site(self.path / "site", "test", (Repository("tiny", self.repository),), {"one": profile})
+        self.seen.clear()
+        return build_profile(site, profile, self.tree, self.ledger, self.seen.append, tools=tools)
+
+    def releases(self) -> list[str]:
+        return sorted(path.name for path in self.tree.room("releases").iterdir())
