@@ -59,8 +59,6 @@ def compile_profile(order: Order, attempt: Attempt) -> Compiled:
     known = harvest.choose(order.ledger.known(set(keys.values())), before.installed)
     offered = harvest.offer(attempt, order.pool, known, chost=order.profile.chost)
     order.report(Progress("plan", f"{len(keys)} packages, {len(offered)} of them known", status="done"))
-    held = {package.cpv for package in offered}
-    order.tools.provide_distfiles(order.site, [cpv for cpv in keys if cpv not in held], rooms.distfiles)
     run_ = _emerge_all(order, sandbox)
     built = harvest.gather(attempt, order.pool, order.ledger)
     after = portage.read_state(sandbox, order.profile.world)

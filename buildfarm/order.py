@@ -52,18 +52,12 @@ class MakeInstaller(Protocol):
     def __call__(self, build_root: Path, target_root: Path, public_key: bytes, output: Path, /) -> object: ...
 
 
-def no_distfiles(site: Site, packages: Sequence[str], place: Path) -> None:
-    """Everything is in the distfiles directory already."""
-
-
 @dataclass(frozen=True)
 class Tools:
     """What a build calls besides Portage; a test gives its own."""
 
     take_stage: Callable[[StageSource, Tree, Say], stage.Stage] = stage.acquire
     make_installer: MakeInstaller = build_installer
-    provide_distfiles: Callable[[Site, Sequence[str], Path], None] = no_distfiles
-    """Given the packages that may have to be compiled; called outside of any sandbox."""
     now: Callable[[], float] = time.time
 
 

@@ -1,0 +1,72 @@
+"""What may be published and why not."""
+
+from dataclasses import replace
+
+import pytest
+
+from appliance.model import Package
+from buildfarm import gate
+from buildfarm.gate import Client, Findings
+from buildfarm.portage import Action, Installed
+
+HELLO = Installed("app-misc/hello-2.10", 1, 100, "0")
+PACKAGE = Package("ab" * 32, "app-misc/hello-2.10", 1, 10, "key", 100.0, "CHOST: x86_64-pc-linux-gnu\n")
+ATOMS = {"app-misc/hello": "installed", "sys-libs/glibc": "provided"}
+GOOD = Findings(
+    status=0,
+    ended_well=True,
+    remaining=(),
+    installed=(HELLO,),
+    packages=(PACKAGE,),
+    atoms=ATOMS,
+    chost="x86_64-pc-linux-gnu",
+    damaged=(),
+    kernel=True,
+    client=Client(0, "", (HELLO,), ATOMS),
+)
+assert GOOD.client is not None
+
+
+def test_a_build_without_fault_may_be_published() -> None:
+    assert gate.reasons(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("findings", "reason"),
+    [
+        (replace(GOOD, status=1), "emerge ended with status 1"),
+        (replace(GOOD, ended_well=False), "exiting successfully"),
+        (
+            replace(GOOD, remaining=(Action("ebuild", "N", "a/b-1"),)),
+            "plan is not empty after the build: a/b-1",
+        ),
+        (replace(GOOD, packages=()), "installed in the root but not in the index: app-misc/hello-2.10-1"),
+        (replace(GOOD, installed=()), "in the index but not installed in the root: app-misc/hello-2.10-1"),
+        (replace(GOOD, packages=(replace(PACKAGE, build_id=2),)), "not in the index: app-misc/hello-2.10-1"),
+        (replace(GOOD, packages=(replace(PACKAGE, built_at=101.0),)), "not in the index"),
+        (replace(GOOD, atoms={"a/b": "available"}), "a/b of the profile is available"),
+        (replace(GOOD, chost="aarch64-unknown-linux-gnu"), "expected aarch64"),
+        (replace(GOOD, damaged=("a/b-1",)), "damaged in the pool: a/b-1"),
+        (replace(GOOD, kernel=False), "no kernel"),
+        (replace(GOOD, client=None), "was not tried"),
+        (replace(GOOD, client=replace(GOOD.client, status=1, output="!!! no")), "cannot install it:\n!!! no"),
+        # Portage ends with 0 when a world atom has no usable binary package.
+        (
+            replace(GOOD, client=replace(GOOD.client, atoms={"a/b": "absent"})),
+            "a/b is absent on a fresh machine",
+        ),
+        (
+            replace(GOOD, client=replace(GOOD.client, installed=(replace(HELLO, build_time=7),))),
+            "packages not of this release: app-misc/hello-2.10-1",
+        ),
+    ],
+)
+def test_one_fault_is_one_reason(findings: Findings, reason: str) -> None:
+    found = gate.reasons(findings)
+    assert any(reason in text for text in found), found
+
+
+def test_a_long_list_of_packages_is_cut() -> None:
+    many = tuple(Action("ebuild", "N", f"a/b{n:02}-1") for n in range(30))
+    (reason,) = gate.reasons(replace(GOOD, remaining=many))
+    assert reason.endswith("a/b09-1 and 20 more")
