@@ -70,8 +70,8 @@ def split_cpv(cpv: str) -> tuple[str, str]:
 def make(header: Mapping[str, str], packages: Iterable[Package], *, uri: str = "") -> str:
     """The index of a release: every package once, at its place in the pool.
 
-    MTIME must be there: emerge 3.0.83 dies of a KeyError in download_required() without it, and then waits for
-    ever. It is the time a client gives its copy, so BUILD_TIME does.
+    MTIME must be there: without it emerge 3.0.83 dies of a KeyError in download_required() and hangs.
+    It is the time a client gives its copy, so BUILD_TIME does.
 
     TIMESTAMP is the newest BUILD_TIME, so that the same packages give the same bytes. Raises Problem when two
     packages share a slot: a client would install whichever its resolver likes better.

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from buildfarm.index import split_cpv
 
 # Files of /etc/portage that only choose versions, places or repositories, never what a build makes.
-NEUTRAL = re.compile(
-    r"(repos\.conf|binrepos\.conf|gnupg|sets|package\.(accept_keywords|keywords|mask|unmask|license|"
-    r"accept_restrict|properties))(/|$)"
+CHOICES = (
+    r"packages|package\.(accept_keywords|keywords|mask|unmask|license|accept_restrict|properties|deprecated)"
 )
+NEUTRAL = re.compile(rf"(repos\.conf|binrepos\.conf|gnupg|sets|(profile/)?({CHOICES}))(/|$)")
+NEUTRAL_IN_PROFILE = re.compile(rf"[0-9]+/({CHOICES}|deprecated)(/|$)")
 # Files that say `atom setting ...` line by line: only the lines about a package count for it.
 BY_ATOM = re.compile(
     r"(profile/)?package\.(use|env|bashrc|use\.(force|mask|stable\.force|stable\.mask))(/|$)"
@@ -56,7 +57,8 @@ def build_key(setting: Setting, sources: Sources) -> str:
 def _parts(setting: Setting, sources: Sources) -> Iterator[str]:
     category_name = split_cpv(sources.cpv)[0]
     yield from ("distserver build key 1", sources.cpv, setting.stage, setting.chost)
-    yield from _table("profile", setting.profile)
+    deciding = {name: sum_ for name, sum_ in setting.profile.items() if not NEUTRAL_IN_PROFILE.match(name)}
+    yield from _table("profile", deciding)
     yield from ("ebuild", sources.ebuild)
     yield from _table("files", sources.files)
     yield from _table("eclasses", sources.eclasses)

@@ -64,6 +64,8 @@ def test_what_changes_the_sources_changes_the_key(changed: Sources) -> None:
     [
         with_file("repos.conf/x.conf", b"[y]"),
         with_file("package.mask", b"sys-apps/sed"),
+        with_file("profile/packages", b"*sys-apps/sed"),
+        replace(SETTING, profile={"0/make.defaults": "p1", "0/packages": "p3"}),
         with_file("package.accept_keywords/x", b"sys-apps/sed ~amd64"),
         with_file("package.use/all", b"# why\nsys-apps/sed acl\n\nsys-apps/grep nls\n"),
         with_file("make.conf", b'# flags\nCFLAGS="-O2"\n'),

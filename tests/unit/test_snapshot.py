@@ -74,7 +74,7 @@ def test_an_image_is_made_once_per_revision(tree: Path, tmp_path: Path) -> None:
 
 
 def test_a_clean_git_checkout_is_named_by_its_commit_and_a_changed_one_is_not(tree: Path) -> None:
-    git = ["git", "-C", tree, "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    git = ["git", "-C", str(tree), "-c", "user.name=a", "-c", "user.email=a@example.org"]
     for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
         run([*git, *words])
     commit = run([*git, "rev-parse", "HEAD"]).stdout.strip()
