@@ -272,12 +272,14 @@ def test_the_nic_that_booted_is_asked_first_and_is_the_machines_name(box: Box) -
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two signing keys, `good` and `other`, each exported beside its home."""
+    """Signing keys `good`, `other` and, from the future, `later`; each exported beside its home."""
     place = tmp_path_factory.mktemp("keys")
-    for name in ("good", "other"):
+    for name in ("good", "other", "later"):
         home = place / name
         home.mkdir(mode=0o700)
         gpg: list[str | Path] = ["gpg", "--homedir", home, "--batch", "--quiet", "--passphrase", ""]
+        if name == "later":
+            gpg += ["--faked-system-time", "20700101T000000!"]
         run([*gpg, "--quick-gen-key", f"{name} <{name}@example.org>", "ed25519", "sign", "never"])
         run([*gpg, "--output", place / f"{name}.gpg", "--export"])
         run(["gpgconf", "--homedir", home, "--kill", "all"])
@@ -292,8 +294,9 @@ def publish(server: Server, keys: Path, scratch: Path, *, signer: str = "good", 
         server.files[f"/r/{RELEASE}/{name}"] = data
     text = "\n".join(lines) + "\n"
     (scratch / "text").write_text(text)
-    run(["gpg", "--homedir", keys / signer, "--batch", "--yes", "--detach-sign", "-o", scratch / "sig",
-         scratch / "text"])  # fmt: skip
+    when = ["--faked-system-time", "20700102T000000!"] if signer == "later" else []
+    gpg: list[str | Path] = ["gpg", "--homedir", keys / signer, "--batch", "--yes", *when]
+    run([*gpg, "--detach-sign", "-o", scratch / "sig", scratch / "text"])
     run(["gpgconf", "--homedir", keys / signer, "--kill", "all"])
     server.files[f"/r/{RELEASE}/manifest"] = text.encode()
     server.files[f"/r/{RELEASE}/manifest.sig"] = (scratch / "sig").read_bytes()
@@ -340,6 +343,22 @@ def test_a_good_manifest_of_another_release_is_refused(
     said = trusting.sh("set -e; verify_release", ok=(1,)).stdout
     assert f"the manifest is of release {RELEASE}, expected other" in said
     assert not (trusting.path / "manifest").exists()
+
+
+def test_a_machine_whose_clock_is_behind_still_knows_the_signature(
+    trusting: Box, keys: Path, server: Server, tmp_path: Path
+) -> None:
+    publish(server, keys, tmp_path, signer="later")
+    later = Box(trusting.path, trusting.server, {"key": str(keys / "later.gpg")})
+    assert "signature good" in later.sh("set -e; verify_release").stdout
+
+
+def test_a_clock_behind_the_release_is_set_to_when_it_was_made(box: Box) -> None:
+    clock = "case $* in *-s*) echo set $* >>$work/clock ;; +%s) echo 5 ;; *) command date $@ ;; esac"
+    fakes = f"date() {{ {clock}; }}; "
+    box.sh(fakes + "hwclock() { :; }; set -e; correct_clock 2026-01-01T00:00:00Z; correct_clock ''")
+    box.sh(fakes + "set -e; correct_clock 1970-01-01T00:00:04Z")
+    assert (box.path / "clock").read_text() == "set -u -s @1767225600\n"
 
 
 def test_a_file_is_fetched_and_its_bytes_are_counted(
