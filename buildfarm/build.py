@@ -6,7 +6,7 @@ from pathlib import Path
 
 from appliance.model import Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
-from buildfarm import gate, harvest, index, kernel, release, root
+from buildfarm import gate, harvest, index, kernel, portage, release, root
 from buildfarm.compiling import Compiled, Failure, compile_profile
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
 from buildfarm.pool import Pool
@@ -73,7 +73,7 @@ def _build(order: Order, attempt: Attempt) -> BuildResult:
     findings = _findings(order, compiled, image=_kernel(order, attempt, compiled.packages))
     reasons = gate.root_reasons(findings)
     if reasons:
-        return _refused(order, done, reasons)
+        return _refused(order, done, [*_causes(compiled), *reasons])
     listing = index.make(compiled.state.header, compiled.packages)
     content = _content(order, attempt, compiled.packages, listing)
     wanted = release.describe(content, order.started)
@@ -91,6 +91,13 @@ def _build(order: Order, attempt: Attempt) -> BuildResult:
     else:
         order.report(Progress("release", f"nothing to do, {sealed.id} is the same"))
     return replace(done, release=release.summary(sealed), fresh=sealed == wanted)
+
+
+def _causes(compiled: Compiled) -> list[str]:
+    """What a person wants to read first: which packages failed, or what emerge itself complained of."""
+    if compiled.status != 0 and not compiled.failures:
+        return [portage.explain(compiled.output)]
+    return [f"{failure.package} does not build, its log is {failure.log}" for failure in compiled.failures]
 
 
 def _refused(order: Order, done: BuildResult, reasons: list[str]) -> BuildResult:
