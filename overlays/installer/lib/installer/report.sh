@@ -3,7 +3,7 @@
 
 work=${work:-/run/installer}
 post_seconds=${post_seconds:-30}
-longest_wait=${longest_wait:-30}
+longest_wait=${longest_wait:-15}
 
 grow() { # the next wait after one of $1 seconds
 	next=$(($1 * 2))
