@@ -217,7 +217,7 @@ class Site:
     address: str = ""
     """IPv4 address to serve from; empty: the interface's own."""
     jobs: int = 0
-    """Packages built at a time; 0: one per two processors."""
+    """Packages built at a time; 0: one for each processor."""
 
 
 @dataclass(frozen=True)

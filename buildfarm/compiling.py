@@ -50,7 +50,7 @@ def compile_profile(order: Order, attempt: Attempt) -> Compiled:
     """Lay the configuration, offer known packages, run emerge, take what it finished into the pool."""
     root.lay(attempt.upper, order.build_stage.root, _with_kernel_config(order))
     rooms = root.Rooms(order.tree.room("distfiles").resolve(), order.logs)
-    env = portage.environment(order.jobs, processors())
+    env = portage.environment(processors())
     sandbox = root.sandbox(attempt, order.build_stage.root, [order.snapshot], rooms=rooms, env=env)
     before = portage.read_state(sandbox, order.profile.world)
     check_world(order, before.world)

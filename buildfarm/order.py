@@ -85,7 +85,7 @@ class Order:
 
     @property
     def jobs(self) -> int:
-        return self.site.jobs or max(1, processors() // 2)
+        return self.site.jobs or processors()
 
 
 def processors() -> int:

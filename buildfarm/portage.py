@@ -36,7 +36,7 @@ LOG_LINE = re.compile(r"(?:\*|>>>)\s+'(/[^']+)'")
 EXITING = re.compile(r"\*\*\* exiting (successfully|unsuccessfully)")
 
 
-def environment(jobs: int, processors: int) -> dict[str, str]:
+def environment(processors: int) -> dict[str, str]:
     """Variables for the build root; they win over make.conf (FEATURES adds to it)."""
     return {
         "FEATURES": FEATURES,
@@ -49,7 +49,9 @@ def environment(jobs: int, processors: int) -> dict[str, str]:
         "PORTAGE_ELOG_SYSTEM": "save save_summary",
         "PORTAGE_TRUST_HELPER": "/bin/true",
         "EMERGE_DEFAULT_OPTS": "",
-        "MAKEOPTS": f"-j{max(1, processors // jobs)}",
+        # Most of a build is configure scripts, which use one processor: packages run side by side, and the one
+        # that really compiles (the kernel) may use all.
+        "MAKEOPTS": f"-j{processors}",
         "GENTOO_MIRRORS": "",
     }
 
