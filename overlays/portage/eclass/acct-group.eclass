@@ -20,9 +20,7 @@ esac
 # The number of the group, the same on every machine.
 
 DESCRIPTION="System group: ${PN}"
-HOMEPAGE="https://wiki.gentoo.org/wiki/Project:Quality_Assurance/UID_GID_Assignment"
 S=${WORKDIR}
-LICENSE="public-domain"
 SLOT="0"
 
 acct-group_pkg_preinst() {

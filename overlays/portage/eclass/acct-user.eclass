@@ -26,9 +26,7 @@ esac
 : "${ACCT_USER_HOME:=/dev/null}"
 
 DESCRIPTION="System user: ${PN}"
-HOMEPAGE="https://wiki.gentoo.org/wiki/Project:Quality_Assurance/UID_GID_Assignment"
 S=${WORKDIR}
-LICENSE="public-domain"
 SLOT="0"
 RDEPEND="acct-group/${PN}"
 

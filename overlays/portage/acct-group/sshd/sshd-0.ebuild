@@ -5,4 +5,5 @@ EAPI=8
 inherit acct-group
 
 KEYWORDS="amd64"
-ACCT_GROUP_ID=22
+# 22 is another group in Debian, which the reference stage is made from.
+ACCT_GROUP_ID=222

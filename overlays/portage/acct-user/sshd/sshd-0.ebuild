@@ -5,4 +5,4 @@ EAPI=8
 inherit acct-user
 
 KEYWORDS="amd64"
-ACCT_USER_ID=22
+ACCT_USER_ID=222

@@ -35,8 +35,7 @@ src_install() {
 	dosym dropbearmulti /usr/bin/ssh
 	doman dropbear.8 dbclient.1 dropbearkey.1
 	keepdir /etc/dropbear
-	insinto /etc/conf.d
-	newins "${FILESDIR}"/dropbear.conf dropbear
+	newconfd "${FILESDIR}"/dropbear.conf dropbear
 	exeinto /etc/rc.d
 	newexe "${FILESDIR}"/dropbear.rc dropbear
 }

@@ -22,7 +22,18 @@ BDEPEND="
 QA_PREBUILT="boot/*"
 
 pkg_nofetch() {
-	einfo "Put ${A} from Debian's source archive into ${DISTDIR:-the distfiles directory}."
+	einfo "Put ${A} from Debian's source archive where your distfiles are."
+}
+
+src_unpack() {
+	# Half of the files belong to other processors or to the manual; writing and deleting them takes longer
+	# than many a compile. Kconfig files stay: crypto/Kconfig reads those of every processor.
+	local top="linux-${PV}"
+	tar --extract --file "${DISTDIR}/${A}" \
+		--exclude="${top}/arch/[!ux]*/*.[chS]" \
+		--exclude="${top}/arch/[!ux]*/*.dts*" \
+		--exclude="${top}/Documentation/[!K]*" \
+		--exclude="${top}/tools/testing" || die
 }
 
 kernel_make() {

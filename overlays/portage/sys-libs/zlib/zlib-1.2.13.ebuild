@@ -15,7 +15,7 @@ KEYWORDS="amd64"
 RESTRICT="fetch"
 
 pkg_nofetch() {
-	einfo "Put ${A} from Debian's source archive into ${DISTDIR:-the distfiles directory}."
+	einfo "Put ${A} from Debian's source archive where your distfiles are."
 }
 
 src_configure() {
