@@ -44,7 +44,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         self.server.posted.append((self.path, self.rfile.read(int(self.headers["Content-Length"])).decode()))
-        answer = self.server.answers[self.path].encode()
+        answers = self.server.answers[self.path]
+        if isinstance(answers, list):  # one after the other
+            answers = answers.pop(0)
+        answer = answers.encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -60,7 +63,11 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.files: dict[str, bytes] = {}
-        self.answers = {"/event": "ok\n", "/hello": "wait 1 unknown\n", "/plan": "refused no\n"}
+        self.answers: dict[str, str | list[str]] = {
+            "/event": "ok\n",
+            "/hello": "wait 1 unknown\n",
+            "/plan": "refused no\n",
+        }
         self.posted: list[tuple[str, str]] = []
         self.asked: list[tuple[str, int]] = []
 
@@ -464,6 +471,14 @@ def test_a_refused_plan_is_shown_on_the_console(box: Box, server: Server) -> Non
     box.sh("echo x >$work/facts; token=t; get_plan && exit 9; true")
     assert "refused: 2 disks match profile vm" in box.console
     assert server.posted == [("/plan", "token t\nx\n")]
+
+
+def test_a_token_that_is_not_good_any_more_is_asked_for_again(box: Box, server: Server) -> None:
+    server.answers["/hello"] = "install new\n"
+    server.answers["/plan"] = ["again this token was used already\n", plan_text()]
+    box.sh("echo x >$work/facts; token=old; wait_for_plan")
+    assert "asking again: this token was used already" in box.console
+    assert [body for path, body in server.posted if path == "/plan"] == ["token old\nx\n", "token new\nx\n"]
 
 
 def test_a_plan_that_is_not_sound_is_reported(box: Box, server: Server) -> None:

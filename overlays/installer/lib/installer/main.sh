@@ -16,14 +16,23 @@ install_steps() {
 	[ -n "$nic" ] || connect
 	seconds_network=$(awk -v a="$begun_network" -v b="$(uptime_seconds)" 'BEGIN { printf "%.1f\n", b - a }')
 	facts >"$work/facts"
-	[ -n "$token" ] || ask_for_token || return 1
-	get_plan || return 1
+	wait_for_plan || return 1
 	event network "done" "$nic" "$seconds_network" || return 1
 	event plan "done" "$(grep -v '^report ' "$plan")" || return 1
 	step verify verify_release || return 1
 	run_plan || return 1
 	say "installed: restarting from the disk"
 	reboot -f
+}
+
+wait_for_plan() { # a token may be too old, or its answer got lost on the way: the server then wants to be asked again
+	while :; do
+		[ -n "$token" ] || ask_for_token || return 1
+		get_plan && return 0
+		[ "$again" ] || return 1
+		say "asking again: $again"
+		sleep 2
+	done
 }
 
 ask_for_token() {
@@ -67,7 +76,12 @@ get_plan() {
 	} >"$work/request"
 	ask /plan "$work/request" >"$plan"
 	token=
+	again=
 	case $(head -n 1 "$plan") in
+	"again "*)
+		again=$(sed -n '1s/^again //p' "$plan")
+		return 1
+		;;
 	"refused "*)
 		say "refused: $(sed -n '1s/^refused //p' "$plan")"
 		return 1
