@@ -59,6 +59,10 @@ class Recipe:
     files: tuple[tuple[str, str], ...] = (
         # The packaged default names a repository `gentoo` that is not there: three warnings at every call.
         ("usr/share/portage/config/repos.conf", ""),
+        # Debian's ld.so does not look into lib64, where econf installs. env-update makes ld.so.conf from
+        # env.d, but runs ldconfig only for a package with libraries: both must be there from the start.
+        ("etc/env.d/00reference", 'LDPATH="/usr/lib64:/lib64"\n'),
+        ("etc/ld.so.conf", "/usr/lib64\n/lib64\ninclude /etc/ld.so.conf.d/*.conf\n"),
         ("etc/apt/sources.list", ""),
         ("etc/resolv.conf", ""),
         ("etc/hostname", "localhost\n"),
