@@ -49,8 +49,8 @@ def environment(processors: int) -> dict[str, str]:
         "PORTAGE_ELOG_SYSTEM": "save save_summary",
         "PORTAGE_TRUST_HELPER": "/bin/true",
         "EMERGE_DEFAULT_OPTS": "",
-        # Most of a build is configure scripts, which use one processor: packages run side by side, and the one
-        # that really compiles (the kernel) may use all.
+        # Most of a build is configure scripts, which use one processor: packages run side by side, and the
+        # one that really compiles (the kernel) may use all.
         "MAKEOPTS": f"-j{processors}",
         "GENTOO_MIRRORS": "",
     }
