@@ -43,6 +43,13 @@ class Progress:
     """begin, done, failed or note."""
     seconds: float | None = None
 
+    def __str__(self) -> str:
+        """One line: `packages: (3/16) sys-apps/sed-4.9 Completed in 42 s`."""
+        count = f"({self.number}/{self.total}) " if self.total else ""
+        subject = f"{self.package} " if self.package else ""
+        took = f" in {self.seconds:.0f} s" if self.seconds is not None else ""
+        return f"{self.step}: {count}{subject}{self.message}{took}"
+
 
 Report = Callable[[Progress], None]
 Say = Callable[[str], None]
