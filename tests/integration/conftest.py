@@ -1,20 +1,16 @@
 """What integration tests share: the reference stages, kept between runs in DISTSERVER_CACHE."""
 
-import os
-from pathlib import Path
-
 import pytest
 
+from appliance.demo import cache as kept_between_runs
 from appliance.model import StageSource, Tree
 from buildfarm import stage
 
 
 @pytest.fixture(scope="session")
 def cache() -> Tree:
-    """A state directory that outlives the run; making the reference stages takes minutes."""
-    place = Path(os.environ.get("DISTSERVER_CACHE") or Path.home() / ".cache" / "distserver")
-    place.mkdir(parents=True, exist_ok=True)
-    return Tree(place)
+    """The state directory that outlives a run; making the reference stages takes minutes."""
+    return Tree(kept_between_runs() / "state")
 
 
 @pytest.fixture(scope="session")
