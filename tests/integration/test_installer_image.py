@@ -1,8 +1,6 @@
 """The installer's initramfs: its programs run, and in a machine it installs, or stops before any harm."""
 
 import hashlib
-import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,31 +24,9 @@ MIB = 1024 * 1024
 MAC = "52:54:00:77:00:01"
 RELEASE = "20260101-0123456789ab"
 SERVER = f"http://{APPLIANCE_ADDRESS}"
-KERNEL_PACKAGE = re.compile(r"Depends: (linux-image-\S+-cloud-amd64)$", re.MULTILINE)
-MATERIAL = Path("/tmp/distserver-test-material")
 # What Debian's cloud kernel has as modules and the reference kernel has built in.
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "vfat", "nls_ascii", "nls_cp437", "squashfs", "loop")
 STOPPED = "this machine is not installed"
-
-
-@pytest.fixture(scope="session")
-def kernel_files() -> Path:
-    """Debian's cloud kernel with its modules, fetched once through apt."""
-    found = KERNEL_PACKAGE.search(run(["apt-cache", "depends", "linux-image-cloud-amd64"]).stdout)
-    assert found
-    unpacked = MATERIAL / found.group(1)
-    if not unpacked.exists():
-        fetched = MATERIAL / f"{found.group(1)}.{os.getpid()}"
-        fetched.mkdir(parents=True)
-        run(["apt-get", "download", found.group(1)], cwd=fetched)
-        run(["dpkg-deb", "--extract", next(fetched.glob("*.deb")), fetched])
-        fetched.rename(unpacked)
-    return unpacked
-
-
-@pytest.fixture(scope="session")
-def kernel(kernel_files: Path) -> Path:
-    return next((kernel_files / "boot").glob("vmlinuz-*"))
 
 
 def needed_modules(tree: Path) -> set[str]:

@@ -1,7 +1,5 @@
 """Machines with real firmware, switched on and off; a small kernel stands in for an installer."""
 
-import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -27,24 +25,6 @@ dmesg -n 1
 echo "{MARKER}"
 exec setsid cttyhack sh
 """
-KERNEL_PACKAGE = re.compile(r"Depends: (linux-image-\S+-cloud-amd64)$", re.MULTILINE)
-MATERIAL = Path("/tmp/distserver-test-material")
-
-
-@pytest.fixture(scope="session")
-def kernel() -> Path:
-    """Debian's cloud kernel, fetched once through apt."""
-    listing = run(["apt-cache", "depends", "linux-image-cloud-amd64"]).stdout
-    found = KERNEL_PACKAGE.search(listing)
-    assert found, listing
-    unpacked = MATERIAL / found.group(1)
-    if not unpacked.exists():
-        fetched = MATERIAL / f"{found.group(1)}.{os.getpid()}"
-        fetched.mkdir(parents=True)
-        run(["apt-get", "download", found.group(1)], cwd=fetched)
-        run(["dpkg-deb", "--extract", next(fetched.glob("*.deb")), fetched])
-        fetched.rename(unpacked)
-    return next((unpacked / "boot").glob("vmlinuz-*"))
 
 
 @pytest.fixture(scope="session")
