@@ -24,8 +24,8 @@ RESOLVE = (
     "--backtrack=100",
 )  # fmt: skip
 FEATURES = (
-    "buildpkg buildpkg-proactive binpkg-multi-instance observability split-log fail-clean -merge-sync -news "
-    "-binpkg-signing -getbinpkg"
+    "buildpkg buildpkg-proactive binpkg-multi-instance observability split-log fail-clean -merge-sync "
+    "-merge-wait -news -binpkg-signing -getbinpkg"
 )
 CLIENT_SECONDS = 7200
 ACTION = re.compile(r"\[(ebuild|binary|uninstall|blocks)\s([^\]]*)\]\s+(?:\S+ \()?([^\s:]+)")
