@@ -608,3 +608,43 @@ def test_each_package_emerge_comes_to_is_reported_once(box: Box, server: Server)
     assert [body for _, body in server.posted] == [
         "report s3cret\nstage packages\nstatus note\n\nmerging 3/16 sys-apps/sed-4.9\n"
     ]
+
+
+# Stands for emerge: each call takes the next status of a list, the last one for ever.
+EMERGE = """emerge() {
+    calls=$((${calls:-0} + 1)); rm -f "$work/emerge.status"
+    status=$(echo $statuses | cut -d ' ' -f $calls)
+    [ "$status" = 0 ] || echo ${status:-1} >"$work/emerge.status"
+}
+sleep() { :; }
+"""
+
+
+@pytest.mark.parametrize(("statuses", "calls"), [("0", 1), ("1 0", 2), ("1 1 0", 3)])
+def test_packages_that_did_not_come_are_fetched_again(
+    box: Box, server: Server, statuses: str, calls: int
+) -> None:
+    box.plan(f"base {server.url}/r/x\n")
+    server.files["/r/x/manifest.sig"] = b"x"
+    assert box.sh(f"{EMERGE} statuses='{statuses}'; fetch_packages @system; echo $calls").stdout.endswith(
+        f"{calls}\n"
+    )
+
+
+def test_packages_that_a_present_server_does_not_give_end_the_step_after_three_tries(
+    box: Box, server: Server
+) -> None:
+    box.plan(f"base {server.url}/r/x\n")
+    server.files["/r/x/manifest.sig"] = b"x"
+    script = f"{EMERGE} statuses=''; trap 'echo $calls' EXIT; fetch_packages @system"
+    said = box.sh(script, ok=(1,)).stdout
+    assert "emerge --fetchonly ended with status 1" in said
+    assert said.endswith("3\n")
+
+
+def test_a_server_that_is_away_for_longer_is_waited_for(box: Box) -> None:
+    box.plan("base http://127.0.0.1:9/r/x\n")
+    statuses = " ".join(["1"] * 12 + ["0"])
+    assert box.sh(f"{EMERGE} statuses='{statuses}'; fetch_packages @system; echo $calls").stdout.endswith(
+        "13\n"
+    )

@@ -4,7 +4,8 @@
 # shellcheck disable=SC2016 # Portage replaces the variables
 fetch_command='wget -q -t 3 -T 60 -O "${DISTDIR}/${FILE}" "${URI}"'
 repository_place=/var/cache/binhost/release
-merge_tries=${merge_tries:-20}
+fetch_again=${fetch_again:-3}
+away_again=${away_again:-40}
 options="--usepkgonly --getbinpkgonly --binpkg-respect-use=y --update --deep --with-bdeps=n"
 options="$options --rebuilt-binaries=y --autounmask=n --quiet --color=n --nospinner"
 
@@ -103,23 +104,24 @@ emerge() { # what, arguments ...: a status other than 0 is in $work/emerge.statu
 	} | watch_emerge "$what"
 }
 
-fetch_packages() { # sets or atoms ...: again when it failed while the server was away
-	tries=$merge_tries
+fetch_packages() { # sets or atoms ...: again when it failed; how often depends on whether the server is there
+	# Portage does not say why a transfer failed, and a server that was restarted is back when it is asked.
+	here=$fetch_again
+	away=$away_again
 	pause=2
 	while :; do
 		emerge "fetching" --fetchonly "$@"
 		[ -e "$work/emerge.status" ] || return 0
-		tries=$((tries - 1))
-		{ [ "$tries" -gt 0 ] && server_is_away; } ||
+		if server_is_away; then away=$((away - 1)); else here=$((here - 1)); fi
+		{ [ "$here" -gt 0 ] && [ "$away" -gt 0 ]; } ||
 			fail "emerge --fetchonly ended with status $(cat "$work/emerge.status")"
-		echo "fetching stopped while the server was away; again in $pause s"
+		echo "not everything was fetched; again in $pause s"
 		sleep "$pause"
 		pause=$(grow "$pause")
 	done
 }
 
-server_is_away() { # or was a moment ago: it does not answer, or emerge's output shows a failed transfer
-	grep -q -i -e "couldn't download" -e "fetch failed" -e "fetching binary failed" "$work/log" && return 0
+server_is_away() {
 	! timeout "$post_seconds" wget -q -O /dev/null "$(plan_value base)/manifest.sig" 2>/dev/null
 }
 
