@@ -508,25 +508,25 @@ def test_waiting_asks_again_until_told_to_install(box: Box, server: Server) -> N
 
 @pytest.fixture
 def partitioned(box: Box) -> Box:
-    """The plan's partitions have PARTUUIDs, from a program that stands for blkid."""
+    """The plan's partitions have names, from a program that stands for `blkid -s KIND -o value DEVICE`."""
     box.plan(plan_text())
     tools = box.path / "tools"
-    lay(tools, {"blkid": '#!/bin/sh\neval "device=\\$$#"\necho "uuid-of-${device##*/}"\n'})
+    lay(tools, {"blkid": '#!/bin/sh\neval "device=\\$$#"\necho "$2-of-${device##*/}"\n'})
     (tools / "blkid").chmod(0o755)
     return Box(box.path, box.server, {"tools": str(tools)})
 
 
-def test_fstab_names_partitions_by_partuuid_and_mounts_the_tree(partitioned: Box) -> None:
+def test_fstab_names_file_systems_by_uuid_and_mounts_the_tree(partitioned: Box) -> None:
     (partitioned.path / "tree").write_text("tree.sqfs distserver\n")
     assert partitioned.sh("set -e; fstab").stdout.splitlines()[1:] == [
-        "PARTUUID=uuid-of-nvme0n1p3 / ext4 defaults,noatime 0 1",
-        "PARTUUID=uuid-of-nvme0n1p1 /boot/efi vfat defaults,noatime 0 2",
-        "PARTUUID=uuid-of-nvme0n1p2 none swap sw 0 0",
+        "UUID=UUID-of-nvme0n1p3 / ext4 defaults,noatime 0 1",
+        "UUID=UUID-of-nvme0n1p1 /boot/efi vfat defaults,noatime 0 2",
+        "UUID=UUID-of-nvme0n1p2 none swap sw 0 0",
         "/var/lib/distserver/tree.sqfs /var/db/repos/distserver squashfs loop,ro,nofail 0 0",
     ]
 
 
-def test_a_partition_without_partuuid_ends_the_step(partitioned: Box) -> None:
+def test_a_file_system_without_uuid_ends_the_step(partitioned: Box) -> None:
     lay(partitioned.path / "tools", {"blkid": "#!/bin/sh\nexit 2\n"})
     assert "went on" not in partitioned.sh("set -e; fstab >$work/fstab; echo went on", ok=(1, 2)).stdout
 
@@ -534,7 +534,7 @@ def test_a_partition_without_partuuid_ends_the_step(partitioned: Box) -> None:
 def test_grub_starts_the_release_kernel_and_speaks_on_the_serial_line(partitioned: Box) -> None:
     lay(partitioned.path, {"kernel": "/boot/vmlinuz-6\n", "kernel.arguments": "console=ttyS0 quiet\n"})
     text = partitioned.sh("set -e; grub_config").stdout
-    root = "root=PARTUUID=uuid-of-nvme0n1p3"
+    root = "root=PARTUUID=PARTUUID-of-nvme0n1p3"
     assert f"linux /boot/vmlinuz-6 {root} rootwait ro console=ttyS0 quiet\n" in text
     assert "serial --unit=0 --speed=115200" in text
     assert "set timeout=1\n" in text

@@ -25,7 +25,8 @@ has_mount() {
 }
 
 grub_config() {
-	root=$(partuuid "$(awk '$1 == "mount" && $3 == "/" { print $2 }' "$plan")")
+	# Without an initramfs the kernel knows its root by PARTUUID only.
+	root=$(id_of PARTUUID "$(awk '$1 == "mount" && $3 == "/" { print $2 }' "$plan")")
 	arguments=$(cat "$work/kernel.arguments")
 	image=$(cat "$work/kernel")
 	# GRUB's paths begin at the file system that holds them.

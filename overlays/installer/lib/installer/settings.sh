@@ -1,10 +1,10 @@
 # shellcheck shell=sh
 # Files only this machine has: fstab, host name, which release it is.
 
-partuuid() {
-	uuid=$("$tools/blkid" -s PARTUUID -o value "$1")
-	[ -n "$uuid" ] || fail "$1 has no PARTUUID"
-	echo "$uuid"
+id_of() { # UUID|PARTUUID, device
+	id=$("$tools/blkid" -s "$1" -o value "$2")
+	[ -n "$id" ] || fail "$2 has no $1"
+	echo "$id"
 }
 
 fstab() {
@@ -13,12 +13,13 @@ fstab() {
 		kind=$(awk -v device="$device" '$1 == "mkfs" && $2 == device { print $3 }' "$plan")
 		pass=2
 		[ "$where" = / ] && pass=1
-		id=$(partuuid "$device")
-		echo "PARTUUID=$id $where $kind defaults,noatime 0 $pass"
+		# Of a file system's names every mount(8) knows its UUID; busybox knows no PARTUUID.
+		id=$(id_of UUID "$device")
+		echo "UUID=$id $where $kind defaults,noatime 0 $pass"
 	done
 	awk '$1 == "mkfs" && $3 == "swap" { print $2 }' "$plan" | while read -r device; do
-		id=$(partuuid "$device")
-		echo "PARTUUID=$id none swap sw 0 0"
+		id=$(id_of UUID "$device")
+		echo "UUID=$id none swap sw 0 0"
 	done
 	if [ -s "$work/tree" ]; then
 		read -r file name <"$work/tree"
