@@ -59,6 +59,7 @@ class Recipe:
     files: tuple[tuple[str, str], ...] = (
         # The packaged default names a repository `gentoo` that is not there: three warnings at every call.
         ("usr/share/portage/config/repos.conf", ""),
+        ("etc/issue", "DistServer reference system \\n \\l\n\n"),
         # Debian's ld.so does not look into lib64, where econf installs. env-update makes ld.so.conf from
         # env.d, but runs ldconfig only for a package with libraries: both must be there from the start.
         ("etc/env.d/00reference", 'LDPATH="/usr/lib64:/lib64"\n'),

@@ -93,8 +93,9 @@ def test_the_timeline_tells_every_step_with_seconds(
         "finish",
     ]
     assert [step for step in steps if step not in done] == []
-    for stage in ("dhcp", "tftp", "script", "plan", "verify"):
-        assert stage in done, f"{stage} is missing in {sorted(done)}"
+    # QEMU's BIOS network cards carry iPXE: they come straight to the script.
+    first = ("dhcp", "tftp", "script") if firmware is Firmware.UEFI else ("dhcp", "script")
+    assert [stage for stage in (*first, "kernel", "installer", "plan", "verify") if stage not in done] == []
     assert all(done[step].seconds is not None for step in steps[:-1])
     assert (done["stage"].size_bytes or 0) > MIB
 
