@@ -33,8 +33,8 @@ DIE_TOGETHER = ["setpriv", "--pdeathsig", "KILL"]
 """A killed `up` must not leave processes behind that hold its ports."""
 RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_SECONDS = 60.0
-FARM_LOOK_SECONDS = 60.0
-RETRY_SECONDS = 3600.0
+FARM_LOOK_SECONDS = 900.0
+"""Looking means to read all of a repository that is no git checkout."""
 
 
 @dataclass(frozen=True)
@@ -182,17 +182,12 @@ def web(asked: Up) -> None:
 def farm(asked: Up) -> None:
     """The farm process: builds what is due, one profile after the other."""
     services = Services(asked.site, Tree(asked.state))
-    tried: dict[str, float] = {}
     idle = threading.Event()
     while True:
         services.store.jobs.interrupt_dead(now=time.time())
-        now = time.monotonic()
-        due = [name for name in services.due() if now - tried.get(name, -RETRY_SECONDS) >= RETRY_SECONDS]
-        for name in due:
-            tried[name] = now
+        for name in services.due():
             _build(services, name)
-        if not due:
-            idle.wait(FARM_LOOK_SECONDS)
+        idle.wait(FARM_LOOK_SECONDS)
 
 
 def _build(services: Services, name: str) -> None:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+RETRY_SECONDS = 24 * 3600.0
 DEBIAN_SOURCES = Path("metadata/debian-sources")
 
 
@@ -122,10 +123,10 @@ class Services:
         """Build a profile, publish the release when the gate lets it pass; one job of the farm."""
         site = self.live.now()
         profile = find_profile(site, name)
-        self._fetch_distfiles(site, progress)
         self.store.jobs.interrupt_dead(now=self.clock())
         job = self.store.jobs.start("build", name, now=self.clock(), inputs=self.inputs(profile))
         try:
+            self._fetch_distfiles(site, progress)
             result = build_profile(site, profile, self.tree, self.store.packages, progress)
         except BaseException as failure:
             message = f"{type(failure).__name__}: {failure}"
@@ -156,14 +157,14 @@ class Services:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def due(self) -> list[str]:
-        """Profiles whose newest build was made from other inputs, was interrupted, or never was."""
-        names = []
-        for profile in self.profiles():
-            last = self.store.jobs.last("build", profile.name)
-            done = last is not None and last.state in ("done", "failed", "running")
-            if not done or (last is not None and last.inputs != self.inputs(profile)):
-                names.append(profile.name)
-        return names
+        """Profiles to build: made from other inputs, interrupted, never built, or failed a day ago."""
+        return [profile.name for profile in self.profiles() if self._is_due(profile)]
+
+    def _is_due(self, profile: Profile) -> bool:
+        last = self.store.jobs.last("build", profile.name)
+        if last is None or last.state == "interrupted" or last.inputs != self.inputs(profile):
+            return True
+        return last.state == "failed" and self.clock() - (last.ended_at or 0.0) >= RETRY_SECONDS
 
     def releases(self, profile: str | None = None) -> list[tuple[Release, list[str]]]:
         """Newest first, each with the names of the channels that point at it."""

@@ -1,0 +1,70 @@
+"""The command line says what went wrong in one sentence, and the README names its commands."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from appliance.cli import main, parser
+from appliance.overlays import HOME, example_site
+
+MAC = "52:54:00:00:00:01"
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> tuple[list[str], list[str]]:
+    """What comes before the command, and the option that names the site."""
+    site = Path(shutil.copytree(example_site(), tmp_path / "site"))
+    return ["--state", str(tmp_path / "state")], ["--site", str(site)]
+
+
+def test_a_problem_is_a_sentence_and_a_hint_and_ends_in_status_1(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    assert main([*before, "machine", "arm", *site, MAC]) == 1
+    said = capsys.readouterr().err
+    assert f"distserver: there is no machine {MAC}" in said
+    assert "hint: `distserver machine list`" in said
+
+
+def test_a_machine_is_added_assigned_armed_and_listed(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    for words in (
+        ["add", MAC],
+        ["assign", MAC, "vm", "--name", "web1"],
+        ["arm", MAC],
+        ["list"],
+        ["show", MAC],
+    ):
+        assert main([*before, "machine", words[0], *site, *words[1:]]) == 0
+    said = capsys.readouterr().out
+    assert "armed" in said
+    assert "web1" in said
+    assert "profile vm, by hand" in said
+
+
+def test_a_broken_site_is_refused_with_every_mistake(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    (Path(site[1]) / "appliance.toml").write_text('nam = "x"\n')
+    assert main([*before, "check", *site]) == 1
+    said = capsys.readouterr().err
+    assert "did you mean name?" in said
+    assert "repository: missing" in said
+
+
+def test_every_command_of_the_readme_exists() -> None:
+    text = (HOME / "README.md").read_text()
+    used = set(re.findall(r"^distserver ([a-z]+)", text, re.MULTILINE)) | set(
+        re.findall(r"`distserver ([a-z]+)", text)
+    )
+    assert used >= {"init", "check", "up", "build", "machine", "release", "stage", "login", "demo"}
+    shown = parser().format_help()
+    assert [
+        command for command in sorted(used) if not re.search(rf"^\s+{command}\b", shown, re.MULTILINE)
+    ] == []
