@@ -215,7 +215,7 @@ def _describe(machine: Machine, boots: str) -> None:
             print(
                 f"  {disk.path} {disk.size_bytes / 2**30:.1f} GiB {disk.transport} {disk.model} {disk.serial}"
             )
-    print(f"  {boots}")
+    print(f"  at its next boot it {boots}")
     if machine.problem:
         print(f"  problem: {machine.problem}")
 
