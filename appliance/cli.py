@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,8 @@ from buildfarm.build import Progress
 
 DEFAULT_STATE = "/var/lib/distserver"
 DEFAULT_SITE = "."
+PIPE_COLUMNS = 250
+"""Who reads a pipe wants a machine in one line."""
 Command = Callable[[argparse.Namespace], int]
 
 
@@ -185,13 +188,26 @@ def cmd_login(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _table(*columns: str) -> Table:
+    """Only the last column may be broken into lines: the others are copied from."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=column != columns[-1])
+    return table
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    (console if console.is_terminal else Console(width=PIPE_COLUMNS)).print(table)
+
+
 def cmd_machine_list(asked: argparse.Namespace) -> int:
     desk = services(asked)
-    table = Table("MAC", "name", "state", "profile", "release", "boots")
+    table = _table("MAC", "name", "state", "profile", "release", "at its next boot it")
     for one in desk.machines():
         boots = desk.desk.explain(one.mac)
         table.add_row(one.mac, one.name, one.state.value, one.profile or "", one.release or "", boots)
-    Console().print(table)
+    _print(table)
     return 0
 
 
@@ -245,7 +261,7 @@ def _describe_after(asked: argparse.Namespace, machine: Machine) -> None:
 
 
 def cmd_release_list(asked: argparse.Namespace) -> int:
-    table = Table("release", "profile", "packages", "MiB", "snapshot", "channels")
+    table = _table("release", "profile", "packages", "MiB", "snapshot", "channels")
     for release, channels in services(asked).releases(asked.profile):
         size = f"{release.size_bytes / 2**20:.0f}"
         table.add_row(
@@ -256,7 +272,7 @@ def cmd_release_list(asked: argparse.Namespace) -> int:
             release.snapshot[:12],
             " ".join(channels),
         )
-    Console().print(table)
+    _print(table)
     return 0
 
 
