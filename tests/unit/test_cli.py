@@ -43,7 +43,7 @@ def test_a_machine_is_added_assigned_armed_and_listed(
         assert main([*before, "machine", words[0], *site, *words[1:]]) == 0
     said = capsys.readouterr().out
     assert "armed" in said
-    assert re.search(rf"^{MAC} +web1 +armed +vm ", said, re.MULTILINE)
+    assert re.search(rf"^ *{MAC} +web1 +armed +vm ", said, re.MULTILINE)
     assert "profile vm, by hand" in said
 
 
