@@ -9,8 +9,9 @@ FIRMWARE ?= uefi
 demo: setup
 	$(VENV)/bin/distserver demo --firmware $(FIRMWARE)
 
+# Two processes: one installs machines while the other does the rest.
 test: setup lint
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup
 
 lint: setup
 	$(VENV)/bin/ruff format --check .
