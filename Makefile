@@ -11,7 +11,7 @@ demo: setup
 
 # Two processes: one installs machines while the other does the rest.
 test: setup lint
-	$(VENV)/bin/pytest --numprocesses 2 --dist loadgroup
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile
 
 lint: setup
 	$(VENV)/bin/ruff format --check .

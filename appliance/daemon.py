@@ -96,10 +96,13 @@ def _readable_for_everyone(site: Path) -> bool:
 
 
 def hand_over(tree: Tree, user: pwd.struct_passwd | None) -> None:
-    """The store belongs to the user of boot and web; SQLite makes its side files belong to the same."""
+    """The store belongs to the user of boot and web, and nothing else does: not releases, pool or keys.
+
+    SQLite makes its side files belong to the same user, whoever writes.
+    """
     tree.path.chmod(0o755)
     uid, gid = (user.pw_uid, user.pw_gid) if user else (0, 0)
-    for file in (tree.path, *tree.path.glob("store.sqlite*")):
+    for file in (tree.store.parent, *tree.store.parent.iterdir()):
         os.chown(file, uid, gid)
 
 

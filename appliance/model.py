@@ -295,7 +295,7 @@ class Tree:
     store: Path = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "store", self.path / "store.sqlite")
+        object.__setattr__(self, "store", self.path / "store" / "store.sqlite")
 
     def room(self, name: str) -> Path:
         """A directory of the state, made when missing: snapshots, distfiles, stages, roots, pool, ..."""

@@ -102,3 +102,11 @@ def test_a_second_one_on_the_same_host_says_that_somebody_has_the_port(scene: Sc
     assert "67" in said
     assert "hint:" in said
     assert "Traceback" not in said
+
+
+def test_only_the_store_belongs_to_what_answers_the_network(scene: Scene, net: Lan) -> None:
+    with serving(scene, net) as pid:
+        user = Path(f"/proc/{children(pid)['boot']}").stat().st_uid
+    assert scene.tree.store.parent.stat().st_uid == scene.tree.store.stat().st_uid == user
+    assert scene.tree.path.stat().st_uid == 0
+    assert scene.tree.room("boot").stat().st_uid == 0
