@@ -293,7 +293,8 @@ def test_a_machine_is_installed_from_a_signed_release(
     assert "vm-1\n" in read["/etc/hostname"]
     uuid = run(["blkid", "-p", "-s", "UUID", "-o", "value", disk.with_suffix(".ext4")]).stdout.strip()
     assert f"UUID={uuid} / ext4 defaults,noatime 0 1" in read["/etc/fstab"]
-    assert f"root=PARTUUID={uuid} rootwait ro console=ttyS0 quiet" in read_from_disk(
+    part = run(["sfdisk", "--part-uuid", disk, "2"]).stdout.strip().lower()
+    assert f"root=PARTUUID={part} rootwait ro console=ttyS0 quiet" in read_from_disk(
         disk, "cat /boot/grub/grub.cfg"
     )
     assert "--target=i386-pc --boot-directory=/boot /dev/vda" in read_from_disk(
