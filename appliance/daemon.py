@@ -62,7 +62,7 @@ def up(asked: Up) -> None:
     log.info("serving %s on %s, http://%s:%d", site.name, asked.interface, address, site.http_port)
     log.info("web page: http://%s:%d/login/%s", site.web_host, site.web_port, services.login_token())
     services.store.close()
-    user = service_user() if _readable_for_everyone(asked.site) else None
+    user = service_user() if _open_to_others(asked.site.resolve(), tree.path) else None
     hand_over(tree, user)
     asyncio.run(_supervise(asked, user))
 
@@ -77,9 +77,10 @@ def service_user() -> pwd.struct_passwd:
     return pwd.getpwnam(USER)
 
 
-def _readable_for_everyone(site: Path) -> bool:
-    """Whether another user can read the program and the site; says so when not."""
-    places = (Path(sys.executable), Path(sys.prefix), Path(sys.executable).resolve(), HOME, site.resolve())
+def _open_to_others(site: Path, state: Path) -> bool:
+    """Whether another user can read the program and the site and reach the state; says so when not."""
+    python = Path(sys.executable)
+    places = (python, Path(sys.prefix), python.resolve(), HOME, site, state.parent)
     closed = [
         up
         for place in places
@@ -89,7 +90,7 @@ def _readable_for_everyone(site: Path) -> bool:
     if closed:
         log.warning(
             "%s is closed to other users: boot and web run as root without its capabilities; "
-            "for an unprivileged user keep program and site elsewhere",
+            "for an unprivileged user keep program, site and state elsewhere",
             closed[0],
         )
     return not closed
