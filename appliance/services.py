@@ -11,6 +11,7 @@ from pathlib import Path
 
 from appliance.boot import CHANNEL, BootDesk
 from appliance.errors import Problem
+from appliance.facts import normal_mac
 from appliance.live import LiveSite
 from appliance.model import Event, Job, Machine, MachineState, Profile, Release, Site, Tree
 from appliance.overlays import example_site
@@ -23,7 +24,7 @@ from buildfarm.snapshot import revision
 
 log = logging.getLogger(__name__)
 
-MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
+HEX_MAC = re.compile(r"[0-9A-Fa-f]{12}")
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 RETRY_SECONDS = 24 * 3600.0
 DEBIAN_SOURCES = Path("metadata/debian-sources")
@@ -55,7 +56,7 @@ class Services:
 
     def machine(self, mac: str) -> Machine:
         """Raises Problem when there is none."""
-        found = self.store.machines.get(normal_mac(mac))
+        found = self.store.machines.get(read_mac(mac))
         if found is None:
             raise Problem(
                 f"there is no machine {mac}", hint="`distserver machine list` shows those there are"
@@ -67,7 +68,7 @@ class Services:
         if profile:
             find_profile(self.live.now(), profile)
         state = MachineState.ASSIGNED if profile else MachineState.DISCOVERED
-        machine = Machine(mac=normal_mac(mac), state=state, name=check_name(name), profile=profile)
+        machine = Machine(mac=read_mac(mac), state=state, name=check_name(name), profile=profile)
         with self.store.database.change():
             self.store.machines.add(machine)
             self._record(machine.mac, "added", f"by hand, profile {profile or 'not chosen yet'}")
@@ -206,12 +207,13 @@ class Services:
             self.store.tokens.revoke(mac, purpose)
 
 
-def normal_mac(text: str) -> str:
+def read_mac(text: str) -> str:
     """Lower case with colons, from any usual way to write one; raises Problem."""
-    mac = text.strip().lower().replace("-", ":")
-    if re.fullmatch(r"[0-9a-f]{12}", mac):
-        mac = ":".join(mac[place : place + 2] for place in range(0, 12, 2))
-    if not MAC.fullmatch(mac):
+    plain = text.strip()
+    if HEX_MAC.fullmatch(plain):
+        plain = ":".join(plain[place : place + 2] for place in range(0, 12, 2))
+    mac = normal_mac(plain)
+    if mac is None:
         raise Problem(f"{text!r} is no MAC address, expected six pairs such as 52:54:00:12:34:56")
     return mac
 

@@ -89,7 +89,6 @@ NEEDED = ("arch", "chost", "profile", "stage.location", "kernel.package", "disk.
 FILESYSTEMS = ("ext4", "vfat", "swap", "")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 PROFILE_FILES = frozenset({"profile.toml", "portage", "world", "kernel.config", "authorized_keys"})
-SITE_FILES = ("appliance.toml", "profiles", "merges")
 
 
 def read_site(path: Path) -> Site:

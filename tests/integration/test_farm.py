@@ -3,12 +3,12 @@
 import os
 import signal
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.run import run
 from buildfarm import gpkg, manifest
@@ -160,11 +160,12 @@ def test_a_killed_build_goes_on_without_compiling_finished_packages_again(farm: 
         finally:
             os._exit(0)
     try:
-        pkgdir = farm.tree.room("roots") / "one/attempt/pkgdir"
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not ((pkgdir / "Packages").exists() and WITNESS in (pkgdir / "Packages").read_text()):
-            assert time.monotonic() < deadline, "the witness was not built in time"
-            time.sleep(0.2)
+        listing = farm.tree.room("roots") / "one/attempt/pkgdir/Packages"
+
+        def listed() -> bool | None:
+            return (listing.exists() and WITNESS in listing.read_text()) or None
+
+        wait_until(listed, seconds=DEADLINE_SECONDS, what="the witness is built")
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -8,7 +8,7 @@ import pytest
 from appliance.errors import Problem
 from appliance.model import MachineState, Tree
 from appliance.overlays import example_site
-from appliance.services import Services, check_name, init_site, normal_mac
+from appliance.services import Services, check_name, init_site, read_mac
 from appliance.site import read_site
 
 MAC = "52:54:00:00:00:01"
@@ -95,13 +95,13 @@ def test_an_unknown_profile_leaves_the_machine_as_it_was(services: Services) -> 
     "text", ["52:54:00:AB:cd:01", "52-54-00-ab-cd-01", "525400ABCD01", " 52:54:00:ab:cd:01 "]
 )
 def test_a_mac_may_be_written_in_every_usual_way(text: str) -> None:
-    assert normal_mac(text) == "52:54:00:ab:cd:01"
+    assert read_mac(text) == "52:54:00:ab:cd:01"
 
 
 @pytest.mark.parametrize("text", ["", "52:54:00", "52:54:00:ab:cd:0g", "52:54:00:ab:cd:01:02"])
 def test_what_is_no_mac_is_refused(text: str) -> None:
     with pytest.raises(Problem, match="is no MAC address"):
-        normal_mac(text)
+        read_mac(text)
 
 
 @pytest.mark.parametrize("name", ["Web", "a_b", "-a", "a" * 64, "a.b"])
