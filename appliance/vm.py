@@ -236,10 +236,6 @@ class PoweredOn:
         """
         self.stop()
 
-    def press_power_button(self) -> None:
-        """Ask the guest to shut down (ACPI)."""
-        _control(self.control, "system_powerdown")
-
     def reset(self) -> None:
         """Press the reset button: the firmware starts again."""
         _control(self.control, "system_reset")

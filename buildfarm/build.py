@@ -116,7 +116,6 @@ def _findings(order: Order, compiled: Compiled, *, image: bool) -> gate.Findings
         chost=order.profile.chost,
         damaged=gate.find_damaged(order.pool, compiled.packages),
         kernel=image,
-        client=None,
     )
 
 

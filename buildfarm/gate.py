@@ -40,8 +40,6 @@ class Findings:
     damaged: tuple[str, ...]
     """Packages whose file in the pool is not what its name says."""
     kernel: bool
-    client: "Client | None"
-    """None: not tried, because something else was wrong already."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +52,8 @@ class Client:
     atoms: Mapping[str, str]
 
 
-def reasons(findings: Findings) -> list[str]:
-    """Why this must not be published; empty when it may."""
-    return [*root_reasons(findings), *(client_reasons(findings.client, findings.packages))]
-
-
 def root_reasons(findings: Findings) -> list[str]:
+    """Why the root must not be published; empty when a fresh machine may be tried."""
     found = []
     if findings.status != 0:
         found.append(f"emerge ended with status {findings.status}")
@@ -82,9 +76,8 @@ def root_reasons(findings: Findings) -> list[str]:
     return found
 
 
-def client_reasons(client: Client | None, packages: Sequence[Package]) -> list[str]:
-    if client is None:
-        return ["installing a fresh machine was not tried"]
+def client_reasons(client: Client, packages: Sequence[Package]) -> list[str]:
+    """Why a fresh machine is not what the index says; empty when the release may be sealed."""
     found = []
     if client.status != 0:
         found.append(f"a fresh machine cannot install it:\n{portage.explain(client.output)}")

@@ -8,7 +8,6 @@ from appliance.model import Package
 
 # What Portage leaves out of a paragraph when the header says the same (bintree.py, _pkgindex_inherited_keys).
 INHERITED = ("CHOST", "REPO")
-SUMS = ("MD5", "SHA1", "SHA256", "SIZE")
 
 
 @dataclass(frozen=True)

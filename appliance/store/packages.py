@@ -36,9 +36,6 @@ class Packages:
             ),
         )
 
-    def all(self) -> list[Package]:
-        return [_package(row) for row in self.database.rows("SELECT * FROM package ORDER BY cpv, sha256")]
-
 
 def _package(row: sqlite3.Row) -> Package:
     return Package(

@@ -22,13 +22,13 @@ GOOD = Findings(
     chost="x86_64-pc-linux-gnu",
     damaged=(),
     kernel=True,
-    client=Client(0, "", (HELLO,), ATOMS),
 )
-assert GOOD.client is not None
+FRESH = Client(0, "", (HELLO,), ATOMS)
 
 
 def test_a_build_without_fault_may_be_published() -> None:
-    assert gate.reasons(GOOD) == []
+    assert gate.root_reasons(GOOD) == []
+    assert gate.client_reasons(FRESH, GOOD.packages) == []
 
 
 @pytest.mark.parametrize(
@@ -48,25 +48,31 @@ def test_a_build_without_fault_may_be_published() -> None:
         (replace(GOOD, chost="aarch64-unknown-linux-gnu"), "expected aarch64"),
         (replace(GOOD, damaged=("a/b-1",)), "damaged in the pool: a/b-1"),
         (replace(GOOD, kernel=False), "no kernel"),
-        (replace(GOOD, client=None), "was not tried"),
-        (replace(GOOD, client=replace(GOOD.client, status=1, output="!!! no")), "cannot install it:\n!!! no"),
+    ],
+)
+def test_one_fault_is_one_reason(findings: Findings, reason: str) -> None:
+    found = gate.root_reasons(findings)
+    assert any(reason in text for text in found), found
+
+
+@pytest.mark.parametrize(
+    ("client", "reason"),
+    [
+        (replace(FRESH, status=1, output="!!! no"), "cannot install it:\n!!! no"),
         # Portage ends with 0 when a world atom has no usable binary package.
+        (replace(FRESH, atoms={"a/b": "absent"}), "a/b is absent on a fresh machine"),
         (
-            replace(GOOD, client=replace(GOOD.client, atoms={"a/b": "absent"})),
-            "a/b is absent on a fresh machine",
-        ),
-        (
-            replace(GOOD, client=replace(GOOD.client, installed=(replace(HELLO, build_time=7),))),
+            replace(FRESH, installed=(replace(HELLO, build_time=7),)),
             "packages not of this release: app-misc/hello-2.10-1",
         ),
     ],
 )
-def test_one_fault_is_one_reason(findings: Findings, reason: str) -> None:
-    found = gate.reasons(findings)
+def test_one_fault_of_a_fresh_machine_is_one_reason(client: Client, reason: str) -> None:
+    found = gate.client_reasons(client, GOOD.packages)
     assert any(reason in text for text in found), found
 
 
 def test_a_long_list_of_packages_is_cut() -> None:
     many = tuple(Action("ebuild", "N", f"a/b{n:02}-1") for n in range(30))
-    (reason,) = gate.reasons(replace(GOOD, remaining=many))
+    (reason,) = gate.root_reasons(replace(GOOD, remaining=many))
     assert reason.endswith("a/b09-1 and 20 more")
