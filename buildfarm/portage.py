@@ -1,19 +1,15 @@
 """Runs emerge in a root: its arguments, its environment, and what its output means."""
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from appliance.errors import Problem
-from appliance.run import CommandFailed, run
+from appliance.run import run
 from appliance.sandbox import Sandbox
-from buildfarm import root
+from buildfarm import inside, root
 from buildfarm.key import Sources
 
-INSIDE = Path(__file__).with_name("inside.py")
 QUIET = ("--color=n", "--nospinner", "--quiet-build=y", "--ask=n")
 SETS = ("@system", "@world")
 # --usepkg turns build-time dependencies off (create_depgraph_params.py), hence --with-bdeps=y.
@@ -177,7 +173,8 @@ class State:
 
 
 def read_state(sandbox: Sandbox, world: Sequence[str]) -> State:
-    answer = _ask(sandbox, "state", *(atom for atom in world if not atom.startswith("@")))
+    atoms = [atom for atom in world if not atom.startswith("@")]
+    answer = inside.ask(sandbox, {"state": {"world": atoms}})["state"]
     rows = sorted(answer["installed"], key=lambda row: str(row["CPV"]))
     installed = (
         Installed(r["CPV"], int(r["BUILD_ID"] or 0), int(r["BUILD_TIME"] or 0), r["SLOT"]) for r in rows
@@ -187,22 +184,13 @@ def read_state(sandbox: Sandbox, world: Sequence[str]) -> State:
 
 def read_sources(sandbox: Sandbox, cpvs: Sequence[str]) -> tuple[dict[str, str], list[Sources]]:
     """Files of the make.profile chain, and what each ebuild that is there is made of."""
-    answer = _ask(sandbox, "sources", *cpvs)
+    answer = inside.ask(sandbox, {"sources": {"cpvs": list(cpvs)}})["sources"]
     ebuilds = [
         Sources(cpv, e["ebuild"], e["files"], e["eclasses"], tuple(e["distfiles"]))
         for cpv, e in answer["ebuilds"].items()
         if e
     ]
     return answer["profile"], ebuilds
-
-
-def _ask(sandbox: Sandbox, *question: str) -> Any:
-    argv = ["python3", "-c", INSIDE.read_text(), *question]
-    asked = run(argv, prefix=sandbox.prefix(), ok=range(256))
-    start = asked.stdout.find("{")
-    if asked.status != 0 or start < 0:
-        raise CommandFailed(["python3", "inside.py", *question[:1]], asked.status, asked.stdout)
-    return json.loads(asked.stdout[start:])
 
 
 def plan(sandbox: Sandbox, argv: Sequence[str]) -> list[Action]:

@@ -1,8 +1,7 @@
-"""The schema as numbered steps; a step that was ever released is never changed."""
+"""Machines, events, tokens, packages, releases, channels and jobs."""
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE machine (
+STEP: tuple[str, ...] = (
+    """CREATE TABLE machine (
             mac TEXT PRIMARY KEY,
             state TEXT NOT NULL,
             name TEXT NOT NULL DEFAULT '',
@@ -11,7 +10,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             release TEXT,
             problem TEXT NOT NULL DEFAULT ''
         )""",
-        """CREATE TABLE event (
+    """CREATE TABLE event (
             id INTEGER PRIMARY KEY,
             subject TEXT NOT NULL,
             at REAL NOT NULL,
@@ -21,8 +20,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             size_bytes INTEGER,
             message TEXT NOT NULL DEFAULT ''
         )""",
-        "CREATE INDEX event_subject ON event (subject, id)",
-        """CREATE TABLE token (
+    "CREATE INDEX event_subject ON event (subject, id)",
+    """CREATE TABLE token (
             hash TEXT PRIMARY KEY,
             mac TEXT NOT NULL,
             purpose TEXT NOT NULL,
@@ -30,8 +29,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             expires_at REAL NOT NULL,
             used_at REAL
         )""",
-        "CREATE INDEX token_mac ON token (mac, purpose)",
-        """CREATE TABLE package (
+    "CREATE INDEX token_mac ON token (mac, purpose)",
+    """CREATE TABLE package (
             sha256 TEXT PRIMARY KEY,
             cpv TEXT NOT NULL,
             build_id INTEGER NOT NULL,
@@ -40,8 +39,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             built_at REAL NOT NULL,
             index_entry TEXT NOT NULL
         )""",
-        "CREATE INDEX package_key ON package (build_key)",
-        """CREATE TABLE release (
+    "CREATE INDEX package_key ON package (build_key)",
+    """CREATE TABLE release (
             id TEXT PRIMARY KEY,
             profile TEXT NOT NULL,
             created_at REAL NOT NULL,
@@ -49,14 +48,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             packages INTEGER NOT NULL,
             size_bytes INTEGER NOT NULL
         )""",
-        """CREATE TABLE channel (
+    """CREATE TABLE channel (
             profile TEXT NOT NULL,
             name TEXT NOT NULL,
             release TEXT NOT NULL REFERENCES release (id),
             moved_at REAL NOT NULL,
             PRIMARY KEY (profile, name)
         )""",
-        """CREATE TABLE job (
+    """CREATE TABLE job (
             id INTEGER PRIMARY KEY,
             kind TEXT NOT NULL,
             profile TEXT NOT NULL,
@@ -68,5 +67,4 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             inputs TEXT NOT NULL DEFAULT '',
             owner TEXT NOT NULL
         )""",
-    ),
 )

@@ -1,0 +1,148 @@
+"""The command line."""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from appliance import daemon, demo
+from appliance.cli import machine, release
+from appliance.cli.base import DEFAULT_STATE, Commands, services
+from appliance.daemon import Up
+from appliance.errors import Problem
+from appliance.model import Firmware
+from appliance.run import CommandFailed
+from appliance.services import init_site
+from appliance.site import read_site
+from buildfarm.build import Progress
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a Problem is printed with its hint and ends in status 1."""
+    asked = parser().parse_args(argv)
+    level = logging.DEBUG if asked.debug else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    try:
+        status: int = asked.command(asked)
+        return status
+    except Problem as problem:
+        print(f"distserver: {problem.message}", file=sys.stderr)
+        if problem.hint:
+            print(f"  hint: {problem.hint}", file=sys.stderr)
+    except CommandFailed as failed:
+        print(f"distserver: {failed}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("distserver: interrupted", file=sys.stderr)
+        return 130
+    return 1
+
+
+def run() -> None:
+    sys.exit(main())
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and option."""
+    top = argparse.ArgumentParser(
+        prog="distserver", description="One server for fleets of unlike Gentoo machines."
+    )
+    top.add_argument("--debug", action="store_true", help="log every program that is run")
+    top.add_argument(
+        "--state",
+        type=Path,
+        default=Path(os.environ.get("DISTSERVER_STATE", DEFAULT_STATE)),
+        help=f"state directory (DISTSERVER_STATE, {DEFAULT_STATE})",
+    )
+    commands = Commands(top.add_subparsers(required=True, metavar="COMMAND"))
+    made = commands.add("init", cmd_init, "write a commented example site", site=False)
+    made.add_argument("site", type=Path, metavar="SITE")
+    commands.add("check", cmd_check, "read the site and complain about every mistake")
+    made = commands.add("up", cmd_up, "serve a LAN: boot, build farm and web page")
+    made.add_argument("--interface", required=True, help="the network interface of the LAN, such as eth0")
+    made = commands.add(
+        "build", cmd_build, "build a profile and publish its release when the gate lets it pass"
+    )
+    made.add_argument("profile")
+    commands.add("login", cmd_login, "print a one-time link to the web page")
+    for group in (machine, release):
+        group.add(commands)
+
+    stage = commands.group("stage", "stages")
+    text = "make the reference stage from the host's Debian"
+    made = commands.add("reference", cmd_stage_reference, text, of=stage)
+    made.add_argument("--variant", choices=("build", "install"), help="only this one")
+
+    text = "install a blank virtual machine on a virtual LAN"
+    made = commands.add("demo", cmd_demo, text, site=False)
+    made.add_argument("--firmware", type=Firmware, choices=tuple(Firmware), default=Firmware.UEFI)
+
+    made = commands.add("process", cmd_process, "one of the processes of `up`")
+    made.add_argument("name", choices=("boot", "farm", "web"))
+    made.add_argument("--interface", required=True)
+    return top
+
+
+def cmd_init(asked: argparse.Namespace) -> int:
+    init_site(asked.site)
+    print(f"wrote {asked.site}; now: distserver up --site {asked.site} --interface INTERFACE")
+    return 0
+
+
+def cmd_check(asked: argparse.Namespace) -> int:
+    site = read_site(asked.site)
+    print(f"{asked.site} is right: profiles {', '.join(sorted(site.profiles))}")
+    return 0
+
+
+def cmd_up(asked: argparse.Namespace) -> int:
+    daemon.check_programs()
+    daemon.up(Up(asked.site.resolve(), asked.state.resolve(), asked.interface))
+    return 0
+
+
+def cmd_process(asked: argparse.Namespace) -> int:
+    processes = {"boot": daemon.boot, "farm": daemon.farm, "web": daemon.web}
+    processes[asked.name](Up(asked.site, asked.state, asked.interface))
+    return 0
+
+
+def cmd_build(asked: argparse.Namespace) -> int:
+    daemon.check_programs()
+
+    def show(progress: Progress) -> None:
+        print(f"{datetime.now():%H:%M:%S} {progress}", flush=True)
+
+    result = services(asked).build(asked.profile, show)
+    if result.release is None:
+        print(f"distserver: {asked.profile} is not published, the previous release stays:", file=sys.stderr)
+        for reason in result.reasons:
+            print(f"  {reason}", file=sys.stderr)
+        for failure in result.failed:
+            print(f"\n{failure.package} failed, {failure.log}:\n{failure.tail}", file=sys.stderr)
+        return 1
+    print(f"release {result.release.id}: {len(result.built)} packages built, {len(result.reused)} reused")
+    return 0
+
+
+def cmd_login(asked: argparse.Namespace) -> int:
+    desk = services(asked)
+    site = desk.live.now()
+    print(f"http://{site.web_host}:{site.web_port}/login/{desk.login_token()}")
+    return 0
+
+
+def cmd_stage_reference(asked: argparse.Namespace) -> int:
+    desk = services(asked)
+    for variant in (asked.variant,) if asked.variant else ("build", "install"):
+        place = desk.reference_stage(
+            variant, lambda text: print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
+        )
+        print(f"{variant}: {place}")
+    return 0
+
+
+def cmd_demo(asked: argparse.Namespace) -> int:
+    return demo.demo(asked.firmware)

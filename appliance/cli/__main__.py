@@ -1,0 +1,5 @@
+"""`python -m appliance.cli`: the command line."""
+
+from appliance.cli import run
+
+run()

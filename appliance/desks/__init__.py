@@ -1,0 +1,1 @@
+"""The use cases by topic; each desk is an attribute of Services."""

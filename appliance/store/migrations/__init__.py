@@ -1,0 +1,23 @@
+"""The schema as numbered steps; a step that was ever released is never changed."""
+
+from appliance.store.migrations import (
+    backlog,
+    base,
+    channels,
+    cluster,
+    failures,
+    keys,
+    questions,
+    sync,
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    base.STEP,
+    sync.STEP,
+    keys.STEP,
+    cluster.STEP,
+    channels.STEP,
+    backlog.STEP,
+    failures.STEP,
+    questions.STEP,
+)

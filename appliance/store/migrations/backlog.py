@@ -1,0 +1,3 @@
+"""What waits to be built, and how long packages took."""
+
+STEP: tuple[str, ...] = ()

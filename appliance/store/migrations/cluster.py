@@ -1,0 +1,3 @@
+"""Compile hosts and toolchains."""
+
+STEP: tuple[str, ...] = ()

@@ -1,0 +1,3 @@
+"""Build keys in parts, and where a package came from."""
+
+STEP: tuple[str, ...] = ()

@@ -1,0 +1,3 @@
+"""What only a person can decide."""
+
+STEP: tuple[str, ...] = ()

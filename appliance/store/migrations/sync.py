@@ -1,0 +1,3 @@
+"""Snapshots of repositories, and how each last synchronisation went."""
+
+STEP: tuple[str, ...] = ()
