@@ -143,7 +143,8 @@ def _content(order: Order, attempt: Attempt, packages: Sequence[Package], listin
     write_tar(_members(order.configuration), out / "portage.tar")
     write_tar(_client_files(order.profile), out / "client.tar")
     public_key = Signer(order.tree.room("keys")).public_keyring().read_bytes()
-    order.tools.make_installer(order.build_stage.root, attempt.upper, public_key, out / "installer")
+    shelf = order.tree.room("installers")
+    order.tools.make_installer(order.build_stage.root, attempt.upper, public_key, out / "installer", shelf)
     made = {name: out / name for name in ("Packages", "client.tar", "installer", "kernel", "portage.tar")}
     return release.Content(
         profile=order.profile.name,

@@ -2,6 +2,8 @@
 
 import base64
 import gzip
+import hashlib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -45,9 +47,12 @@ def build_installer(
     target_root: Path | None,
     public_key: bytes,
     output: Path,
+    shelf: Path,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Built:
     """Write the initramfs to `output`; the same roots, key and overlay give the same bytes.
+
+    `shelf` keeps packed ones by what they hold: packing costs more than all the rest of sealing a release.
 
     Programs and their libraries come from `build_root`; busybox (static) and the kernel's modules from
     `target_root`, the profile's own root, when it has them. `public_key` is the OpenPGP key that signs
@@ -62,12 +67,16 @@ def build_installer(
         *(_modules(target_root) if target_root else ()),
     ]
     archive = cpio(entries)
-    packed = compress(archive)
-    partial = output.with_name(output.name + ".part")
-    partial.write_bytes(packed)
-    partial.replace(output)
-    progress(f"installer: {len(entries)} entries, {len(archive)} bytes, {len(packed)} compressed")
-    return Built(output, len(archive), len(packed))
+    kept = shelf / f"{hashlib.sha256(archive).hexdigest()}.zst"
+    if not kept.exists():
+        partial = kept.with_name(f".{kept.name}.{os.getpid()}")
+        partial.write_bytes(compress(archive))
+        partial.replace(kept)
+    output.unlink(missing_ok=True)
+    output.hardlink_to(kept)
+    size = kept.stat().st_size
+    progress(f"installer: {len(entries)} entries, {len(archive)} bytes, {size} compressed")
+    return Built(output, len(archive), size)
 
 
 def overlay_entries(tree: Path) -> Iterator[Entry]:

@@ -56,7 +56,9 @@ Say = Callable[[str], None]
 
 
 class MakeInstaller(Protocol):
-    def __call__(self, build_root: Path, target_root: Path, public_key: bytes, output: Path, /) -> object: ...
+    def __call__(
+        self, build_root: Path, target_root: Path, public_key: bytes, output: Path, shelf: Path, /
+    ) -> object: ...
 
 
 @dataclass(frozen=True)

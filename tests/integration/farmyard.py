@@ -84,7 +84,9 @@ class Farmyard:
         stages = {"build": self.build_stage, "install": self.install_stage}
         tools = Tools(
             take_stage=lambda source, tree, say: stages[source.location],
-            make_installer=lambda build_root, target_root, key, output: output.write_bytes(b"an installer"),
+            make_installer=lambda build_root, target_root, key, output, shelf: output.write_bytes(
+                b"an installer"
+            ),
         )
         profile = self.profile()
         site = Site(self.path / "site", "test", (Repository("tiny", self.repository),), {"one": profile})

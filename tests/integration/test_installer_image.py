@@ -78,7 +78,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def image(target_root: Path, keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("image") / "installer"
-    build_installer(Path("/"), target_root, (keys / "good.asc").read_bytes(), output)
+    build_installer(Path("/"), target_root, (keys / "good.asc").read_bytes(), output, output.parent)
     return output
 
 
@@ -88,7 +88,9 @@ def image(target_root: Path, keys: Path, tmp_path_factory: pytest.TempPathFactor
 def test_the_same_roots_and_key_give_the_same_bytes(
     image: Path, target_root: Path, keys: Path, tmp_path: Path
 ) -> None:
-    again = build_installer(Path("/"), target_root, (keys / "good.asc").read_bytes(), tmp_path / "again")
+    again = build_installer(
+        Path("/"), target_root, (keys / "good.asc").read_bytes(), tmp_path / "again", tmp_path
+    )
     assert again.path.read_bytes() == image.read_bytes()
     assert again.packed_bytes < again.unpacked_bytes
 
@@ -108,12 +110,16 @@ def test_a_busybox_that_needs_libraries_is_refused(keys: Path, tmp_path: Path) -
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin/busybox").write_bytes(Path("/usr/bin/gpgv").read_bytes())
     with pytest.raises(Problem, match="needs shared libraries"):
-        build_installer(Path("/"), tmp_path, (keys / "good.asc").read_bytes(), tmp_path / "installer")
+        build_installer(
+            Path("/"), tmp_path, (keys / "good.asc").read_bytes(), tmp_path / "installer", tmp_path
+        )
 
 
 def test_a_missing_program_is_named(target_root: Path, keys: Path, tmp_path: Path) -> None:
     with pytest.raises(Problem, match=f"blkid is in none of {tmp_path}"):
-        build_installer(tmp_path, target_root, (keys / "good.asc").read_bytes(), tmp_path / "installer")
+        build_installer(
+            tmp_path, target_root, (keys / "good.asc").read_bytes(), tmp_path / "installer", tmp_path
+        )
 
 
 def test_absolute_links_are_followed_inside_the_root(tmp_path: Path) -> None:
