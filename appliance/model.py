@@ -250,14 +250,31 @@ class Job:
     kind: str
     profile: str
     state: str
-    """running, done, failed, interrupted."""
+    """waiting, running, done, failed, replaced (by newer inputs), interrupted (its process died)."""
     started_at: float
+    """Of one that waits: when it came."""
     ended_at: float | None = None
     message: str = ""
+    """Of one that runs: how far it is; else what came of it."""
     log: str = ""
     """Path of its log, relative to the state directory."""
     inputs: str = ""
     """Hash of what it was made from; another hash is a reason for another job."""
+    owner: str = ""
+    """Who runs it: `PID@START` of a process here, or `NAME@NONCE` of a worker elsewhere."""
+    wanted_at: float = 0.0
+    """Since when the profile has something to build; older than the job when that replaced another one."""
+    security: bool = False
+    expected_seconds: float = 0.0
+    expected_bytes: int = 0
+    work: tuple[str, ...] = ()
+    """Labels of what it builds: two jobs with a common one would build the same packages."""
+    failure: str = ""
+    """The kind of its failure: fetch, unpack, compile, memory, distcc, test, resolver, disk, unknown."""
+    superseded_at: float | None = None
+    """When newer inputs were first seen while it ran."""
+    successor: bool = False
+    """It stands in the place of a build that was stopped for newer inputs."""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from appliance.store.claims import Claims
 from appliance.store.database import Database
 from appliance.store.events import Events
+from appliance.store.history import History
 from appliance.store.jobs import Jobs
 from appliance.store.machines import Machines
 from appliance.store.packages import Packages
@@ -19,6 +21,8 @@ class Store:
         self.machines = Machines(self.database)
         self.events = Events(self.database)
         self.jobs = Jobs(self.database)
+        self.claims = Claims(self.database)
+        self.history = History(self.database)
         self.packages = Packages(self.database)
         self.releases = Releases(self.database)
         self.tokens = Tokens(self.database)

@@ -1,11 +1,13 @@
-"""Jobs: what the farm is doing and did."""
+"""Jobs: what waits to be done, what the farm is doing and what it did."""
 
-import os
 import sqlite3
-from pathlib import Path
+from collections.abc import Collection
 
 from appliance.model import Job
+from appliance.process import own_name, process_id
 from appliance.store.database import Database
+
+ENDED = ("done", "failed", "replaced", "interrupted")
 
 
 class Jobs:
@@ -13,41 +15,126 @@ class Jobs:
         self.database = database
 
     def start(self, kind: str, profile: str, *, now: float, inputs: str = "") -> int:
-        row = self.database.execute(
-            "INSERT INTO job (kind, profile, state, started_at, inputs, owner)"
-            " VALUES (?, ?, 'running', ?, ?, ?)",
-            (kind, profile, now, inputs, _process(os.getpid())),
-        )
-        return int(row.lastrowid or 0)
+        """Note a job of this process that did not wait."""
+        return self._insert(kind, profile, "running", now=now, inputs=inputs, owner=own_name(), wanted_at=now)
 
-    def end(self, job: int, state: str, *, now: float, message: str = "", log: str = "") -> None:
+    def wait(self, kind: str, profile: str, *, now: float, inputs: str) -> int:
+        """Put a job into the backlog. One that waits already for other inputs is replaced.
+
+        The profile has waited as long as the replaced one had.
+        """
+        with self.database.change():
+            wanted_at = now
+            for old in self.waiting(kind, profile):
+                if old.inputs == inputs:
+                    return old.id
+                wanted_at = min(wanted_at, old.wanted_at)
+                self.end(old.id, "replaced", now=now, message="newer inputs came before it started")
+            return self._insert(kind, profile, "waiting", now=now, inputs=inputs, wanted_at=wanted_at)
+
+    def expect(
+        self, job: int, *, seconds: float, memory_bytes: int, work: Collection[str], security: bool
+    ) -> None:
+        """Note what a job will probably need."""
         self.database.execute(
-            "UPDATE job SET state = ?, ended_at = ?, message = ?, log = ? WHERE id = ?",
-            (state, now, message, log, job),
+            "UPDATE job SET expected_seconds = ?, expected_bytes = ?, work = ?, security = ? WHERE id = ?",
+            (seconds, memory_bytes, " ".join(sorted(work)), security, job),
+        )
+
+    def claim(self, job: int, *, now: float, owner: str = "") -> bool:
+        """Make a waiting job one's own; False: somebody else has it or nobody wants it any more."""
+        taken = self.database.execute(
+            "UPDATE job SET state = 'running', started_at = ?, owner = ? WHERE id = ? AND state = 'waiting'",
+            (now, owner or own_name(), job),
+        )
+        return taken.rowcount == 1
+
+    def note(self, job: int, message: str) -> None:
+        """Say how far a running job is."""
+        self.database.execute("UPDATE job SET message = ? WHERE id = ? AND state = 'running'", (message, job))
+
+    def supersede(self, job: int, *, now: float) -> None:
+        """Newer inputs than a running job's were seen; only the first time counts."""
+        self.database.execute(
+            "UPDATE job SET superseded_at = ? WHERE id = ? AND superseded_at IS NULL", (now, job)
+        )
+
+    def succeed(self, job: int) -> None:
+        """Mark a waiting job as the successor of one that was stopped."""
+        self.database.execute("UPDATE job SET successor = 1 WHERE id = ?", (job,))
+
+    def end(
+        self, job: int, state: str, *, now: float, message: str = "", log: str = "", failure: str = ""
+    ) -> None:
+        """A job that ended already stays as it is: whoever stopped it has said why."""
+        places = ", ".join("?" * len(ENDED))
+        self.database.execute(
+            "UPDATE job SET state = ?, ended_at = ?, message = ?, log = ?, failure = ?"
+            f" WHERE id = ? AND state NOT IN ({places})",
+            (state, now, message, log, failure, job, *ENDED),
         )
 
     def interrupt_dead(self, *, now: float) -> list[Job]:
         """Jobs whose process is gone become `interrupted`; they are returned."""
-        dead = [
-            _job(row)
-            for row in self.database.rows("SELECT * FROM job WHERE state = 'running' ORDER BY id")
-            if _process(int(row["owner"].partition("@")[0])) != row["owner"]
-        ]
+        dead = [job for job in self.running() if _is_local(job.owner) and process_id(job.owner) is None]
         for job in dead:
             self.end(job.id, "interrupted", now=now, message="the process that ran it is gone")
         return dead
 
+    def get(self, job: int) -> Job | None:
+        row = self.database.row("SELECT * FROM job WHERE id = ?", (job,))
+        return _job(row) if row else None
+
+    def running(self) -> list[Job]:
+        return self._select("WHERE state = 'running' ORDER BY id")
+
+    def waiting(self, kind: str, profile: str | None = None) -> list[Job]:
+        return self._select(
+            "WHERE state = 'waiting' AND kind = ? AND (? IS NULL OR profile = ?) ORDER BY id",
+            (kind, profile, profile),
+        )
+
     def all(self, limit: int = 50) -> list[Job]:
         """Newest first."""
-        return [
-            _job(row) for row in self.database.rows("SELECT * FROM job ORDER BY id DESC LIMIT ?", (limit,))
-        ]
+        return self._select("ORDER BY id DESC LIMIT ?", (limit,))
+
+    def recent(self, kind: str, profile: str, limit: int = 20) -> list[Job]:
+        """Those of a profile that started, newest first."""
+        started = "state NOT IN ('waiting', 'replaced')"
+        return self._select(
+            f"WHERE kind = ? AND profile = ? AND {started} ORDER BY id DESC LIMIT ?", (kind, profile, limit)
+        )
 
     def last(self, kind: str, profile: str) -> Job | None:
-        row = self.database.row(
-            "SELECT * FROM job WHERE kind = ? AND profile = ? ORDER BY id DESC LIMIT 1", (kind, profile)
+        """The newest one that started and was not stopped for newer inputs."""
+        found = self.recent(kind, profile, 1)
+        return found[0] if found else None
+
+    def _insert(
+        self,
+        kind: str,
+        profile: str,
+        state: str,
+        *,
+        now: float,
+        inputs: str,
+        wanted_at: float,
+        owner: str = "",
+    ) -> int:
+        row = self.database.execute(
+            "INSERT INTO job (kind, profile, state, started_at, inputs, owner, wanted_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (kind, profile, state, now, inputs, owner, wanted_at),
         )
-        return _job(row) if row else None
+        return int(row.lastrowid or 0)
+
+    def _select(self, rest: str, values: tuple[object, ...] = ()) -> list[Job]:
+        return [_job(row) for row in self.database.rows(f"SELECT * FROM job {rest}", values)]
+
+
+def _is_local(owner: str) -> bool:
+    """A worker on another host has a lease instead; see claims.py."""
+    return owner.partition("@")[0].isdigit() or not owner
 
 
 def _job(row: sqlite3.Row) -> Job:
@@ -61,13 +148,13 @@ def _job(row: sqlite3.Row) -> Job:
         message=row["message"],
         log=row["log"],
         inputs=row["inputs"],
+        owner=row["owner"],
+        wanted_at=row["wanted_at"],
+        security=bool(row["security"]),
+        expected_seconds=row["expected_seconds"],
+        expected_bytes=row["expected_bytes"],
+        work=tuple(row["work"].split()),
+        failure=row["failure"],
+        superseded_at=row["superseded_at"],
+        successor=bool(row["successor"]),
     )
-
-
-def _process(pid: int) -> str:
-    """`PID@START` of a living process, else empty: a number alone may belong to another one by now."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return f"{pid}@{stat.rpartition(')')[2].split()[19]}"

@@ -18,6 +18,8 @@ PURE = (
     "appliance/decision.py",
     "appliance/install.py",
     "appliance/facts.py",
+    "appliance/backlog.py",
+    "appliance/forecast.py",
     "pxe/dhcp.py",
     "pxe/client.py",
     "pxe/policy.py",
