@@ -22,6 +22,25 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
         raise OSError(code, f"mount {kind or 'bind'} {source} on {target}: {os.strerror(code)}")
 
 
+def overlay(target: str, lower: list[str], upper: str, work: str) -> None:
+    """Paths are relative to what they have in common: mount(2) takes one page of options.
+
+    What a kernel may have as its default is switched off: a layer must mean the same on every host.
+    """
+    here = os.getcwd()  # noqa: PTH109
+    base = os.path.commonpath([*lower, upper, work])
+    os.chdir(base)
+    names = [escape(os.path.relpath(path, base)) for path in (*lower, upper, work)]
+    layers = f"lowerdir={':'.join(names[:-2])},upperdir={names[-2]},workdir={names[-1]}"
+    mount("overlay", target, "overlay", 0, f"{layers},redirect_dir=off,metacopy=off,index=off")
+    os.chdir(here)
+
+
+def escape(path: str) -> str:
+    """For the options of overlayfs, where a comma and a colon have a meaning (fs/overlayfs/params.c)."""
+    return "".join(f"\\{sign}" if sign in "\\:," else sign for sign in path)
+
+
 def make_place(target: str, *, directory: bool) -> None:
     if os.path.lexists(target):
         return
@@ -66,14 +85,7 @@ def apply(root: str, entry: dict[str, Any]) -> None:
     match entry["kind"]:
         case "overlay":
             make_place(target or root, directory=True)
-            layers = ":".join(entry["lower"])
-            mount(
-                "overlay",
-                target,
-                "overlay",
-                0,
-                f"lowerdir={layers},upperdir={entry['upper']},workdir={entry['work']}",
-            )
+            overlay(target, [*entry["lower"]], entry["upper"], entry["work"])
         case "bind":
             bind(entry["source"], target, read_only=entry["read_only"])
         case "image":

@@ -7,7 +7,7 @@ from pathlib import Path
 from appliance.model import Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import gate, harvest, index, kernel, portage, release, root
-from buildfarm.compiling import Compiled, Failure, compile_profile
+from buildfarm.compiling import Compiled, Failure, build_sandbox, compile_profile
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
 from buildfarm.pool import Pool
 from buildfarm.root import Attempt
@@ -144,7 +144,8 @@ def _content(order: Order, attempt: Attempt, packages: Sequence[Package], listin
     write_tar(_client_files(order.profile), out / "client.tar")
     public_key = Signer(order.tree.room("keys")).public_keyring().read_bytes()
     shelf = order.tree.room("installers")
-    order.tools.make_installer(order.build_stage.root, attempt.upper, public_key, out / "installer", shelf)
+    with root.view(build_sandbox(order, attempt)) as merged:
+        order.tools.make_installer(order.build_stage.root, merged, public_key, out / "installer", shelf)
     made = {name: out / name for name in ("Packages", "client.tar", "installer", "kernel", "portage.tar")}
     return release.Content(
         profile=order.profile.name,

@@ -48,10 +48,9 @@ class Compiled:
 
 def compile_profile(order: Order, attempt: Attempt) -> Compiled:
     """Lay the configuration, offer known packages, run emerge, take what it finished into the pool."""
-    root.lay(attempt.upper, order.build_stage.root, _with_kernel_config(order))
-    rooms = root.Rooms(order.tree.room("distfiles").resolve(), order.logs)
-    env = portage.environment(processors())
-    sandbox = root.sandbox(attempt, order.build_stage.root, [order.snapshot], rooms=rooms, env=env)
+    files = _with_kernel_config(order)
+    root.lay(attempt.upper, order.build_stage.root, files, over=attempt.layers)
+    sandbox = build_sandbox(order, attempt)
     before = portage.read_state(sandbox, order.profile.world)
     check_world(order, before.world)
     keys = _keys(order, sandbox)
@@ -76,6 +75,13 @@ def compile_profile(order: Order, attempt: Attempt) -> Compiled:
         reused=tuple(package for package in packages if package in offered),
         failures=_failures(order, run_.output),
     )
+
+
+def build_sandbox(order: Order, attempt: Attempt) -> Sandbox:
+    """The profile's root as emerge sees it."""
+    rooms = root.Rooms(order.tree.room("distfiles").resolve(), order.logs)
+    env = portage.environment(processors())
+    return root.sandbox(attempt, order.build_stage.root, [order.snapshot], rooms=rooms, env=env)
 
 
 def check_world(order: Order, atoms: Mapping[str, str]) -> None:

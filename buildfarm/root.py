@@ -1,27 +1,63 @@
-"""A profile's root: a kept layer over its stage; builds work on a copy and commit it by one rename."""
+"""A profile's root: committed layers over its stage; a build adds one and commits it by one rename."""
 
 import fcntl
-import re
+import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.model import Profile, Repository
-from appliance.run import run
+from appliance.run import run, running
 from appliance.sandbox import Bind, Image, Mount, Overlay, Sandbox
+from buildfarm import layers
+from buildfarm.pool import sync
 from buildfarm.snapshot import Snapshot
 
-GENERATION = re.compile(r"g[0-9]{4,}")
+LAYERS = ".layers"
+MAX_LAYERS = 8
+"""Deeper stacks are made one: every look-up of a missing file asks each layer."""
+LAID = ("etc/portage", "etc/kernel/config.d")
+"""Directories that are exactly the stage's with the profile's files over them."""
 REPOS = PurePosixPath("/var/db/repos")
 DISTFILES = PurePosixPath("/var/cache/distfiles")
 PKGDIR = PurePosixPath("/var/cache/binpkgs")
 TMPDIR = PurePosixPath("/var/tmp/farm")
 LOGS = PurePosixPath("/var/log/portage")
+VIEW_SECONDS = 60.0
 Content = bytes | PurePosixPath
 """What a laid file is: its bytes, or the target of a symbolic link."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a root consists of: its stage and the layers over it, as `roots/.layers` names them."""
+
+    stage: str
+    layers: tuple[str, ...] = ()
+    """The uppermost first."""
+
+    def write(self, place: Path) -> None:
+        """By one rename: a reader sees the old one or the new one."""
+        part = place.with_name(f".{place.name}.partial")
+        with part.open("w") as file:
+            json.dump({"stage": self.stage, "layers": self.layers}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(place)
+        sync(place.parent)
+
+    @classmethod
+    def read(cls, place: Path) -> "Head | None":
+        if not place.exists():
+            return None
+        found = json.loads(place.read_text())
+        return cls(found["stage"], tuple(found["layers"]))
 
 
 @dataclass(frozen=True)
@@ -32,7 +68,21 @@ class Attempt:
 
     @property
     def upper(self) -> Path:
-        return self.path / "layer" / "upper"
+        """Only what this build changed; all of the root is seen through view()."""
+        return self.path / "upper"
+
+    @property
+    def head(self) -> Head:
+        """What the attempt is built upon."""
+        head = Head.read(self.path / "head")
+        if head is None:
+            raise ValueError(f"{self.path} was never begun")
+        return head
+
+    @property
+    def layers(self) -> tuple[Path, ...]:
+        """The committed layers under `upper`, the uppermost first; they are never written."""
+        return tuple(self.path.parents[1] / LAYERS / name for name in self.head.layers)
 
     @property
     def pkgdir(self) -> Path:
@@ -51,7 +101,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Root:
-    """roots/<profile>: committed layers g0001, g0002 ... (the last one counts) and perhaps an attempt."""
+    """roots/<profile>: a head that names the committed layers, and perhaps an attempt.
+
+    Layers lie in roots/.layers, each once, however many roots name it: what no head names is removed.
+    """
 
     path: Path
 
@@ -72,45 +125,86 @@ class Root:
         attempt = Attempt(self.path / "attempt")
         return attempt if attempt.path.exists() else None
 
-    def committed(self) -> Path | None:
-        found = sorted((p for p in self.path.glob("g*") if GENERATION.fullmatch(p.name)), key=_number)
-        return found[-1] if found else None
+    def head(self) -> Head | None:
+        return Head.read(self.path / "head")
+
+    def committed(self) -> tuple[Path, ...]:
+        """The directories of its layers, the uppermost first; empty before the first commit."""
+        head = self.head()
+        return tuple(self._room / name for name in head.layers) if head else ()
+
+    def seed(self, other: "Root") -> bool:
+        """Start from what another profile committed, sharing its layers; False when there is nothing to do.
+
+        The first build then changes only what differs: emerge replaces, adds and removes packages as it does
+        after any change of the configuration, of which a layer holds nothing.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self._layers_locked():
+            head = other.head()
+            if head is None or self.head() is not None:
+                return False
+            head.write(self.path / "head")
+            return True
 
     def begin(self, stage: str) -> Attempt:
-        """A new attempt on a copy of the committed layer; from nothing when the stage is another one now."""
+        """A new attempt over the committed layers; from nothing when the stage is another one now."""
         attempt = Attempt(self.path / "attempt")
         self.discard()
-        for place in (attempt.path, attempt.pkgdir, attempt.path / "tmp"):
+        for place in (attempt.path, attempt.pkgdir, attempt.upper, attempt.path / "tmp"):
             place.mkdir(parents=True)
         (attempt.path / "tmp").chmod(0o1777)
-        committed = self.committed()
-        layer = attempt.path / "layer"
-        if committed and (committed / "stage").read_text() == stage:
-            # -a keeps overlayfs' whiteouts (devices 0:0) and its trusted.overlay.* attributes.
-            run(["cp", "-a", "--reflink=auto", committed, layer])
-        else:
-            (layer / "upper").mkdir(parents=True)
-            (layer / "stage").write_text(stage)
+        head = self.head()
+        (head if head and head.stage == stage else Head(stage)).write(attempt.path / "head")
         return attempt
 
     def commit(self) -> None:
-        """Make the attempt's layer the one that counts."""
-        before = self.committed()
-        number = _number(before) + 1 if before else 1
-        (self.path / "attempt" / "layer").rename(self.path / f"g{number:04}")
+        """Put the attempt's layer on top of the others by one rename of the head.
+
+        What the farm lays anew before every build is no part of a layer.
+        """
+        attempt = Attempt(self.path / "attempt")
+        head, layer = attempt.head, attempt.upper
+        for name in LAID:
+            shutil.rmtree(layer / name, ignore_errors=True)
+        below = head.layers
+        if len(below) >= MAX_LAYERS:
+            layer, below = attempt.path / "flat", ()
+            shutil.rmtree(layer, ignore_errors=True)
+            layers.flatten([attempt.upper, *attempt.layers], layer)
+        run(["sync", "--file-system", layer])
+        with self._layers_locked():
+            numbers = [int(place.name) for place in self._room.iterdir() if place.name.isdigit()]
+            name = f"{max(numbers, default=0) + 1:06}"
+            layer.rename(self._room / name)
+            sync(self._room)
+            Head(head.stage, (name, *below)).write(self.path / "head")
+            self._drop_unnamed()
         self.discard()
-        for old in self.path.glob("g*"):
-            if GENERATION.fullmatch(old.name) and _number(old) < number:
-                shutil.rmtree(old)
 
     def discard(self) -> None:
         """Remove the attempt; nothing is mounted in it, mounts live and die with their namespace."""
         if (self.path / "attempt").exists():
             shutil.rmtree(self.path / "attempt")
 
+    @property
+    def _room(self) -> Path:
+        return self.path.parent / LAYERS
 
-def _number(generation: Path) -> int:
-    return int(generation.name[1:])
+    @contextmanager
+    def _layers_locked(self) -> Iterator[None]:
+        self._room.mkdir(exist_ok=True)
+        with (self._room / "lock").open("w") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+
+    def _drop_unnamed(self) -> None:
+        """Remove layers no head names: replaced by a flat one, or of a commit that was killed half-way."""
+        heads = [Head.read(place) for place in self.path.parent.glob("*/head")]
+        named = {name for head in heads if head for name in head.layers}
+        for place in self._room.iterdir():
+            if place.name.isdigit() and place.name not in named:
+                shutil.rmtree(place)
 
 
 def configuration(profile: Profile, repositories: Sequence[Repository]) -> dict[str, Content]:
@@ -145,14 +239,17 @@ def repos_conf(repositories: Sequence[Repository]) -> str:
     return text
 
 
-def lay(upper: Path, stage: Path, files: Mapping[str, Content]) -> None:
-    """Write files into an upper layer, /etc/portage being exactly the stage's with these over it."""
+def lay(upper: Path, stage: Path, files: Mapping[str, Content], *, over: Sequence[Path] = ()) -> None:
+    """Write files into an upper layer; the directories LAID are exactly the stage's with these over it.
+
+    `over`: the committed layers between the stage and the upper one.
+    """
     upper.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(upper / "etc/portage", ignore_errors=True)
-    shutil.rmtree(upper / "etc/kernel/config.d", ignore_errors=True)
+    for name in LAID:
+        shutil.rmtree(upper / name, ignore_errors=True)
     for name, content in sorted(files.items()):
         place = upper / name
-        _make_parents(upper, stage, PurePosixPath(name).parent)
+        _make_parents(upper, [*over, stage], PurePosixPath(name).parent)
         if place.is_symlink() or place.is_file():
             place.unlink()
         if isinstance(content, bytes):
@@ -162,13 +259,14 @@ def lay(upper: Path, stage: Path, files: Mapping[str, Content]) -> None:
             place.symlink_to(content)
 
 
-def _make_parents(upper: Path, stage: Path, relative: PurePosixPath) -> None:
-    """Directories above a file, with the stage's modes: a merged directory shows the upper layer's."""
+def _make_parents(upper: Path, lowers: Sequence[Path], relative: PurePosixPath) -> None:
+    """Directories above a file, with the modes of what they cover: a merged one shows the upper layer's."""
     for parent in [*reversed(relative.parents), relative]:
-        below, place = stage / parent, upper / parent
+        place = upper / parent
         if not place.exists():
             place.mkdir()
-            if below.is_dir():
+            below = layers.find(lowers, str(parent))
+            if below and below.is_dir():
                 shutil.copystat(below, place)
                 shutil.chown(place, below.stat().st_uid, below.stat().st_gid)
 
@@ -192,7 +290,8 @@ def sandbox(
         Bind(attempt.path / "tmp", TMPDIR, read_only=False),
         Bind(rooms.logs, LOGS, read_only=False),
     ]
-    return _over(attempt.path, attempt.upper, stage, [*_trees(snapshots), *mounts], env)
+    lower = (*attempt.layers, stage)
+    return _over(attempt.path, attempt.upper, lower, [*_trees(snapshots), *mounts], env)
 
 
 def client_sandbox(
@@ -206,15 +305,42 @@ def client_sandbox(
     """A fresh machine: install stage, repositories and what `shelves` brings; nothing of the build."""
     upper = scratch / "upper"
     upper.mkdir(parents=True, exist_ok=True)
-    return _over(scratch, upper, stage, [*_trees(snapshots), *shelves], env)
+    return _over(scratch, upper, (stage,), [*_trees(snapshots), *shelves], env)
+
+
+@contextmanager
+def view(sandbox: Sandbox) -> Iterator[Path]:
+    """The merged tree of a sandbox as a directory of the host, for as long as the block lasts.
+
+    It is what a sleeping program inside sees as its /; nothing is mounted in the host's own namespace.
+    Links in it are the chroot's: follow them as a chroot would.
+    """
+    with running(["sleep", "infinity"], prefix=sandbox.prefix()) as outside:
+
+        def asleep() -> int | None:
+            if outside.poll() is not None:
+                raise Problem(f"{sandbox.root} cannot be mounted, status {outside.returncode}")
+            children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
+            with suppress(FileNotFoundError):  # it ended just now
+                for child in children.read_text().split():
+                    if Path(f"/proc/{child}/comm").read_text() == "sleep\n":
+                        return int(child)
+            return None
+
+        inside = wait_until(asleep, seconds=VIEW_SECONDS, what=f"{sandbox.root} is mounted")
+        try:
+            yield Path(f"/proc/{inside}/root")
+        finally:
+            os.kill(inside, signal.SIGKILL)  # the first process of a namespace ignores SIGTERM
 
 
 def _trees(snapshots: Sequence[Snapshot]) -> list[Mount]:
     return [Image(snapshot.image, REPOS / snapshot.repository) for snapshot in snapshots]
 
 
-def _over(path: Path, upper: Path, stage: Path, mounts: Sequence[Mount], env: Mapping[str, str]) -> Sandbox:
+def _over(
+    path: Path, upper: Path, lower: tuple[Path, ...], mounts: Sequence[Mount], env: Mapping[str, str]
+) -> Sandbox:
     for name in ("work", "root"):
         (path / name).mkdir(exist_ok=True)
-    layers = Overlay((stage,), upper, path / "work")
-    return Sandbox(path / "root", [layers, *mounts], network=False, env=env)
+    return Sandbox(path / "root", [Overlay(lower, upper, path / "work"), *mounts], network=False, env=env)

@@ -63,28 +63,73 @@ def test_files_of_an_earlier_configuration_are_gone(tmp_path: Path) -> None:
     assert (upper / "etc").stat().st_mode & 0o777 == 0o711
 
 
+def names(own: Root) -> list[str]:
+    """What lies in the committed layers, the uppermost first."""
+    return [path.name for layer in own.committed() for path in sorted(layer.iterdir())]
+
+
 def test_only_a_committed_layer_counts(own: Root) -> None:
     attempt = own.begin("stage-a")
     (attempt.upper / "built").touch()
-    assert own.committed() is None
+    assert own.committed() == ()
     own.discard()
     assert own.leftover() is None
     attempt = own.begin("stage-a")
     assert not (attempt.upper / "built").exists()
 
 
-def test_the_next_build_works_on_a_copy_of_the_committed_layer(own: Root) -> None:
-    (own.begin("stage-a").upper / "built").write_text("1")
+def test_the_next_build_adds_a_layer_and_writes_none_of_the_committed_ones(own: Root) -> None:
+    (own.begin("stage-a").upper / "one").touch()
     own.commit()
-    committed = own.committed()
-    assert committed is not None
-    (own.begin("stage-a").upper / "built").write_text("2")
-    assert (committed / "upper/built").read_text() == "1"
+    attempt = own.begin("stage-a")
+    assert attempt.layers == own.committed()
+    assert list(attempt.upper.iterdir()) == []
+    (attempt.upper / "two").touch()
     own.commit()
-    newer = own.committed()
-    assert newer is not None
-    assert (newer / "upper/built").read_text() == "2"
-    assert not committed.exists()
+    assert names(own) == ["two", "one"]
+    own.begin("stage-a")
+    own.discard()
+    assert names(own) == ["two", "one"]
+
+
+def test_a_layer_holds_nothing_of_the_configuration(own: Root) -> None:
+    attempt = own.begin("stage-a")
+    root.lay(attempt.upper, own.path, {"etc/portage/make.conf": b"1", "etc/hosts": b"2"})
+    own.commit()
+    (layer,) = own.committed()
+    assert [path.name for path in sorted((layer / "etc").iterdir())] == ["hosts"]
+
+
+def test_a_new_profile_shares_the_layers_of_another(own: Root) -> None:
+    other = Root(own.path.with_name("two"))
+    assert not other.seed(own)
+    (own.begin("stage-a").upper / "one").touch()
+    own.commit()
+    assert other.seed(own)
+    assert other.committed() == own.committed()
+    (other.begin("stage-a").upper / "two").touch()
+    other.commit()
+    assert not other.seed(own)
+    # The first profile goes on with another stage; what the second still names stays.
+    (own.begin("stage-b").upper / "new").touch()
+    own.commit()
+    assert names(own) == ["new"]
+    assert names(other) == ["two", "one"]
+    (other.begin("stage-b").upper / "new").touch()
+    other.commit()
+    rest = [path.name for path in (own.path.parent / ".layers").iterdir() if path.is_dir()]
+    assert sorted(rest) == sorted(path.name for path in (*own.committed(), *other.committed()))
+
+
+def test_a_commit_killed_before_its_rename_of_the_head_leaves_the_root_as_it_was(own: Root) -> None:
+    (own.begin("stage-a").upper / "one").touch()
+    own.commit()
+    attempt = own.begin("stage-a")
+    attempt.upper.rename(own.path.parent / ".layers" / "000002")
+    assert names(own) == ["one"]
+    own.begin("stage-a")
+    own.commit()
+    assert not (own.path.parent / ".layers" / "000002").exists()
 
 
 def test_another_stage_starts_from_nothing(own: Root) -> None:
