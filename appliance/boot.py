@@ -195,9 +195,10 @@ class BootDesk:
     def _plan(self, mac: str, facts: Facts, here: str) -> str:
         machine = self._known(mac)
         profile = self.live.now().profiles.get(machine.profile or "")
-        release = self.store.releases.channel(machine.profile or "", CHANNEL)
+        channel = self.store.releases.channel(machine.profile or "", CHANNEL)
+        release = self.store.releases.get(channel) if channel else None
         if not may_install(machine) or profile is None or release is None:
-            why = f"machine {mac} is {machine.state.value}, profile {machine.profile}, release {release}"
+            why = f"machine {mac} is {machine.state.value}, profile {machine.profile}, release {channel}"
             self.record(mac, "plan", status="note", message=why)
             return f"again {why}"
         self.store.machines.set_facts(mac, facts)
@@ -207,11 +208,11 @@ class BootDesk:
             self.record(mac, "plan", status="failed", message=str(refusal))
             self.store.machines.move(mac, MachineState.FAILED, problem=str(refusal))
             return "refused " + str(refusal).replace("\n", " ")
-        self.store.machines.move(mac, MachineState.INSTALLING, release=release)
+        self.store.machines.move(mac, MachineState.INSTALLING, release=release.id)
         now = self.clock()
         secret = self.store.tokens.issue(mac, "report", now=now, lifetime_seconds=REPORT_SECONDS)
-        self.record(mac, "plan", message=f"release {release} on {facts.firmware.value}")
-        return render(plan, report=secret, base=f"{here}/r/{release}", pool=here)
+        self.record(mac, "plan", message=f"release {release.id} on {facts.firmware.value}")
+        return render(plan, report=secret, base=f"{here}/r/{release.id}", pool=here)
 
     def _note(self, mac: str, report: Report) -> str:
         machine = self._known(mac)

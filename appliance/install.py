@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 
 from appliance.errors import Problem
 from appliance.facts import parse_facts, render_facts
-from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile
+from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, Release
 
 __all__ = ["Plan", "Refused", "Slice", "describe", "parse_facts", "plan_install", "render", "render_facts"]
 
@@ -64,7 +64,8 @@ class Plan:
     release: str
     disk: Disk
     slices: tuple[Slice, ...]
-    repository: str
+    repositories: tuple[str, ...]
+    """Of the release, the main one first."""
     packages: tuple[str, ...]
     kernel_arguments: str
 
@@ -75,7 +76,7 @@ class Plan:
         return sorted(found, key=lambda piece: _depth(piece.partition.mount))
 
 
-def plan_install(machine_facts: Facts, profile: Profile, release: str, *, hostname: str) -> Plan:
+def plan_install(machine_facts: Facts, profile: Profile, release: Release, *, hostname: str) -> Plan:
     """Decide; raises Refused with a sentence when it is not plain what to write where."""
     if not HOSTNAME.fullmatch(hostname) or len(hostname) > 253:
         raise Refused(f"host name {hostname!r} is not valid", hint="use letters, digits, hyphens (RFC 1123)")
@@ -90,10 +91,10 @@ def plan_install(machine_facts: Facts, profile: Profile, release: str, *, hostna
         mac=machine_facts.mac,
         firmware=firmware,
         profile=profile.name,
-        release=release,
+        release=release.id,
         disk=disk,
         slices=_lay_out(chosen, disk, profile.name),
-        repository=profile.portage_profile.partition(":")[0],
+        repositories=release.repositories,
         packages=PACKAGES,
         kernel_arguments=profile.kernel_arguments.strip(),
     )
@@ -110,7 +111,8 @@ def render(plan: Plan, *, report: str, base: str, pool: str) -> str:
         if piece.partition.filesystem:
             lines.append(f"mkfs {piece.device} {piece.partition.filesystem} {piece.label}")
     lines += [f"mount {piece.device} {piece.partition.mount}" for piece in plan.mounted]
-    lines += ["unpack stage", "unpack portage.tar", f"tree tree.sqfs {plan.repository}"]
+    lines += ["unpack stage", "unpack portage.tar"]
+    lines += [f"tree tree-{name}.sqfs {name}" for name in plan.repositories]
     lines += [f"packages {' '.join(plan.packages)}", "unpack client.tar"]
     lines += [f"kernel {plan.kernel_arguments}".rstrip(), f"loader {plan.firmware.value} {plan.disk.path}"]
     return "\n".join([*lines, "finish"]) + "\n"

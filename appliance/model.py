@@ -199,7 +199,18 @@ class Profile:
 @dataclass(frozen=True)
 class Repository:
     name: str
-    location: Path
+    location: Path | None = None
+    """The directory of a local one; the others live in the state."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One immutable state of an ebuild repository; a build takes one per repository, the main one first."""
+
+    repository: str
+    revision: str
+    """A git commit, or hexadecimal digits of a hash of the content."""
+    image: Path
 
 
 @dataclass(frozen=True)
@@ -240,8 +251,14 @@ class Release:
     profile: str
     created_at: float
     snapshot: str
+    """`NAME:REVISION` of each repository, the main one first, with spaces between."""
     packages: int
     size_bytes: int
+
+    @property
+    def repositories(self) -> tuple[str, ...]:
+        """Names of the repositories; the release has a file `tree-NAME.sqfs` for each."""
+        return tuple(word.partition(":")[0] for word in self.snapshot.split())
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from appliance.store import Store
 from buildfarm.build import BuildResult, Progress, build_profile
 from buildfarm.distfiles import fetch_reference
 from buildfarm.reference import make_reference
-from buildfarm.snapshot import revision
+from buildfarm.snapshot import local_tree, revision
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Services:
 
     def _fetch_distfiles(self, site: Site, progress: Callable[[Progress], None]) -> None:
         for repository in site.repositories:
-            if (repository.location / DEBIAN_SOURCES).is_file():
+            if repository.location and (repository.location / DEBIAN_SOURCES).is_file():
                 fetch_reference(
                     repository.location, self.tree, lambda text: progress(Progress("distfiles", text))
                 )
@@ -154,7 +154,7 @@ class Services:
     def inputs(self, profile: Profile) -> str:
         """A hash of a profile and the repositories it is built from: another one is a reason to build."""
         repositories = self.live.now().repositories
-        parts = [repr(profile), *(f"{one.name} {revision(one.location)}" for one in repositories)]
+        parts = [repr(profile), *(f"{one.name} {revision(local_tree(one))}" for one in repositories)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def due(self) -> list[str]:

@@ -150,11 +150,11 @@ def _content(order: Order, attempt: Attempt, packages: Sequence[Package], listin
     return release.Content(
         profile=order.profile.name,
         arch=order.profile.arch,
-        snapshot=order.snapshot.revision,
+        snapshot=" ".join(f"{one.repository}:{one.revision}" for one in order.snapshots),
         files={
             **made,
             "stage": release.stage_archive(order.install_stage.archive),
-            "tree.sqfs": order.snapshot.image,
+            **{release.tree_file(one.repository): one.image for one in order.snapshots},
         },
         packages=tuple(packages),
     )
@@ -176,7 +176,7 @@ def _trial(order: Order, attempt: Attempt, listing: str) -> gate.Trial:
     return gate.Trial(
         scratch=attempt.path / "client",
         stage=order.install_stage.root,
-        snapshots=(order.snapshot,),
+        snapshots=order.snapshots,
         configuration=order.configuration,
         world=order.profile.world,
         index=listing,

@@ -81,15 +81,16 @@ def build_sandbox(order: Order, attempt: Attempt) -> Sandbox:
     """The profile's root as emerge sees it."""
     rooms = root.Rooms(order.tree.room("distfiles").resolve(), order.logs)
     env = portage.environment(processors())
-    return root.sandbox(attempt, order.build_stage.root, [order.snapshot], rooms=rooms, env=env)
+    return root.sandbox(attempt, order.build_stage.root, order.snapshots, rooms=rooms, env=env)
 
 
 def check_world(order: Order, atoms: Mapping[str, str]) -> None:
     """Raise Problem for a world atom that nothing can satisfy: emerge itself would end with status 0."""
-    repository = order.snapshot.repository
+    names = ", ".join(snapshot.repository for snapshot in order.snapshots)
+    repository = f"repository {names}" if len(order.snapshots) == 1 else f"any of the repositories {names}"
     words = {
-        "absent": f"is not in repository {repository}",
-        "masked": f"is in repository {repository}, but masked for this profile",
+        "absent": f"is not in {repository}",
+        "masked": f"is in {repository}, but masked for this profile",
         "invalid": "is not an atom",
     }
     for atom, state in sorted(atoms.items()):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from appliance.model import Package
+from appliance.model import Package, Snapshot
 from appliance.run import run
 from appliance.sandbox import Bind
 from buildfarm import portage, root
@@ -14,7 +14,6 @@ from buildfarm.index import parse_paragraph
 from buildfarm.pool import Pool
 from buildfarm.portage import Action, Installed
 from buildfarm.root import Content
-from buildfarm.snapshot import Snapshot
 
 CANDIDATE = PurePosixPath("/var/cache/candidate")
 SETTLED = ("installed", "provided")

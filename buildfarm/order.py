@@ -1,4 +1,4 @@
-"""What a build is given: the profile, its stages, the snapshot, where packages are known, whom to tell."""
+"""What a build is given: the profile, its stages, the snapshots, where packages are known, whom to tell."""
 
 import os
 import time
@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from appliance.errors import Problem
-from appliance.model import Package, Profile, Site, StageSource, Tree
-from appliance.run import run
-from appliance.sandbox import Bind
-from buildfarm import root, snapshot, stage
+from appliance.model import Package, Profile, Repository, Site, Snapshot, StageSource, Tree
+from buildfarm import root, stage
+from buildfarm.egencache import regenerator
 from buildfarm.installer import build_installer
 from buildfarm.pool import Pool
+from buildfarm.snapshot import Regenerate, take_all
 
 
 class PackageLedger(Protocol):
@@ -61,11 +60,18 @@ class MakeInstaller(Protocol):
     ) -> object: ...
 
 
+class TakeSnapshots(Protocol):
+    def __call__(
+        self, repositories: Sequence[Repository], room: Path, /, *, regenerate: Regenerate
+    ) -> tuple[Snapshot, ...]: ...
+
+
 @dataclass(frozen=True)
 class Tools:
     """What a build calls besides Portage; a test gives its own."""
 
     take_stage: Callable[[StageSource, Tree, Say], stage.Stage] = stage.acquire
+    take_snapshots: TakeSnapshots = take_all
     make_installer: MakeInstaller = build_installer
     now: Callable[[], float] = time.time
 
@@ -82,7 +88,8 @@ class Order:
     tools: Tools
     build_stage: stage.Stage
     install_stage: stage.Stage
-    snapshot: snapshot.Snapshot
+    snapshots: tuple[Snapshot, ...]
+    """One for each repository, the main one first."""
     configuration: Mapping[str, root.Content]
     """Files of every machine of this profile, relative to /."""
     logs: Path
@@ -104,26 +111,19 @@ def processors() -> int:
 def take_order(
     site: Site, profile: Profile, tree: Tree, *, ledger: PackageLedger, report: Report, tools: Tools
 ) -> Order:
-    """Get the stages and the snapshot; raises Problem when the site or profile cannot be built at all."""
-    if len(site.repositories) != 1:
-        raise Problem(
-            f"{site.path} names {len(site.repositories)} repositories; a release holds one",
-            hint="put the ebuilds into one repository",
-        )
-    configuration = root.configuration(profile, site.repositories)
+    """Get the stages and the snapshots; raises Problem when the site or profile cannot be built at all."""
     started = tools.now()
     build_stage, install_stage = (
         tools.take_stage(source, tree, lambda text: report(Progress("stage", text)))
         for source in (profile.stage, profile.install_stage)
     )
-
-    def regenerate(copy: Path) -> None:
-        report(Progress("snapshot", "making the metadata cache of the repository"))
-        _regenerate(copy, build_stage.root, site.repositories[0].name, configuration)
-
-    room = tree.room("snapshots").resolve()
-    taken = snapshot.take(site.repositories[0], room, regenerate=regenerate)
-    report(Progress("snapshot", f"{taken.repository} {taken.revision[:12]}", status="done"))
+    regenerate = regenerator(
+        build_stage.root, site.repositories[0].name, lambda text: report(Progress("snapshot", text))
+    )
+    taken = tools.take_snapshots(site.repositories, tree.room("snapshots").resolve(), regenerate=regenerate)
+    configuration = root.configuration(profile, site.repositories, taken)
+    for one in taken:
+        report(Progress("snapshot", f"{one.repository} {one.revision[:12]}", status="done"))
     stamp = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%SZ")
     logs = tree.room("logs").resolve() / f"build-{profile.name}-{stamp}"
     logs.mkdir(parents=True, exist_ok=True)
@@ -136,17 +136,8 @@ def take_order(
         tools=tools,
         build_stage=build_stage,
         install_stage=install_stage,
-        snapshot=taken,
+        snapshots=taken,
         configuration=configuration,
         logs=logs,
         started=started,
     )
-
-
-def _regenerate(copy: Path, stage_root: Path, name: str, configuration: Mapping[str, root.Content]) -> None:
-    """Bring metadata/md5-cache of a private copy up to date with egencache."""
-    scratch = copy.with_name("egencache")
-    root.lay(scratch / "upper", stage_root, configuration)
-    shelf = Bind(copy, root.REPOS / name, read_only=False)
-    sandbox = root.client_sandbox(scratch, stage_root, (), shelves=[shelf], env={"FEATURES": "-news"})
-    run(["egencache", "--update", f"--repo={name}", "--tolerant"], prefix=sandbox.prefix())

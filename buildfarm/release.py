@@ -19,7 +19,7 @@ from buildfarm.manifest import Item, Manifest
 from buildfarm.pool import sync
 from buildfarm.signing import Signer
 
-FILES = ("Packages", "client.tar", "installer", "kernel", "portage.tar", "stage", "tree.sqfs")
+FILES = ("Packages", "client.tar", "installer", "kernel", "portage.tar", "stage")
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -30,6 +30,7 @@ class Content:
     profile: str
     arch: str
     snapshot: str
+    """`NAME:REVISION` of each repository, the main one first, with spaces between."""
     files: Mapping[str, Path]
     """Name in the release -> the file; large ones are hard links of it."""
     packages: tuple[Package, ...]
@@ -37,13 +38,19 @@ class Content:
 
 def describe(content: Content, at: float) -> Manifest:
     """The manifest, the id from the day of `at` and everything in it."""
-    if sorted(content.files) != sorted(FILES):
-        raise ValueError(f"a release has the files {FILES}, not {sorted(content.files)}")
+    wanted = (*FILES, *(tree_file(word.partition(":")[0]) for word in content.snapshot.split()))
+    if sorted(content.files) != sorted(wanted):
+        raise ValueError(f"a release has the files {wanted}, not {sorted(content.files)}")
     files = tuple(_item(name, path) for name, path in sorted(content.files.items()))
     packages = tuple(sorted(Item(f"{p.cpv}-{p.build_id}", p.size_bytes, p.sha256) for p in content.packages))
     created = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     plain = Manifest(content.profile, content.arch, created, content.snapshot, files, packages)
     return manifest.identify(plain)
+
+
+def tree_file(repository: str) -> str:
+    """The name of a repository's image in a release; the installer's plan names it, too."""
+    return f"tree-{repository}.sqfs"
 
 
 def find(releases: Path, wanted: Manifest) -> Manifest | None:

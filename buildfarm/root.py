@@ -1,5 +1,6 @@
 """A profile's root: committed layers over its stage; a build adds one and commits it by one rename."""
 
+import difflib
 import fcntl
 import json
 import os
@@ -12,12 +13,12 @@ from pathlib import Path, PurePosixPath
 
 from appliance.deadline import wait_until
 from appliance.errors import Problem
-from appliance.model import Profile, Repository
+from appliance.model import Profile, Repository, Snapshot
 from appliance.run import run, running
 from appliance.sandbox import Bind, Image, Mount, Overlay, Sandbox
 from buildfarm import layers
 from buildfarm.pool import sync
-from buildfarm.snapshot import Snapshot
+from buildfarm.survey import of_image
 
 LAYERS = ".layers"
 MAX_LAYERS = 8
@@ -207,10 +208,12 @@ class Root:
                 shutil.rmtree(place)
 
 
-def configuration(profile: Profile, repositories: Sequence[Repository]) -> dict[str, Content]:
+def configuration(
+    profile: Profile, repositories: Sequence[Repository], snapshots: Sequence[Snapshot]
+) -> dict[str, Content]:
     """The files of a machine of this profile that Portage reads, by name relative to /."""
     files: dict[str, Content] = {f"etc/portage/{name}": text for name, text in profile.portage.items()}
-    files["etc/portage/make.profile"] = profile_link(profile, repositories)
+    files["etc/portage/make.profile"] = profile_link(profile, snapshots)
     files["etc/portage/repos.conf/distserver.conf"] = repos_conf(repositories).encode()
     atoms = sorted(atom for atom in profile.world if not atom.startswith("@"))
     sets = sorted(atom for atom in profile.world if atom.startswith("@"))
@@ -219,14 +222,17 @@ def configuration(profile: Profile, repositories: Sequence[Repository]) -> dict[
     return files
 
 
-def profile_link(profile: Profile, repositories: Sequence[Repository]) -> PurePosixPath:
+def profile_link(profile: Profile, snapshots: Sequence[Snapshot]) -> PurePosixPath:
+    """The target of make.profile; it must be in the snapshot, whatever became of the source since."""
     name, _, path = profile.portage_profile.partition(":")
-    for repository in repositories:
-        if repository.name == name and path and (repository.location / "profiles" / path).is_dir():
-            return PurePosixPath("../..") / REPOS.relative_to("/") / name / "profiles" / path
+    known = next((of_image(one.image).profiles for one in snapshots if one.repository == name), ())
+    if path and path in known:
+        return PurePosixPath("../..") / REPOS.relative_to("/") / name / "profiles" / path
+    near = difflib.get_close_matches(path, known, n=1)
+    mean = f"did you mean {name}:{near[0]}? " if near else ""
     raise Problem(
         f"profile {profile.name}: there is no Portage profile {profile.portage_profile}",
-        hint=f"it is REPOSITORY:PATH below profiles/, of {', '.join(r.name for r in repositories)}",
+        hint=f"{mean}it is REPOSITORY:PATH below profiles/, of {', '.join(s.repository for s in snapshots)}",
     )
 
 

@@ -2,50 +2,185 @@
 
 import hashlib
 import os
-import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.model import Repository
+from appliance.model import Repository, Snapshot
 from appliance.run import run
+from buildfarm.survey import CACHE, Survey, masters_of, md5, of_image, own, survey, write
+
+__all__ = ["Regenerate", "Snapshot", "publish", "revision", "take", "take_all"]
 
 LEFT_OUT = frozenset({".git"})
-CACHE = Path("metadata/md5-cache")
+GIT = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
+"""The checkout may belong to somebody else; nothing it configures is run."""
+Regenerate = Callable[[str, Path, Sequence[Snapshot]], None]
+"""Brings metadata/md5-cache of a repository (name, private copy, its masters) up to date."""
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    repository: str
-    revision: str
-    """A git commit, or the first 40 digits of the hash of the tree."""
-    image: Path
+def take_all(
+    repositories: Sequence[Repository], room: Path, *, regenerate: Regenerate
+) -> tuple[Snapshot, ...]:
+    """Snapshots of local repositories as they are now, in the given order."""
+    taken: dict[str, Snapshot] = {}
+    waiting = list(repositories)
+    main = repositories[0].name
+    while waiting:
+        ready = next((one for one in waiting if _masters(one, main) <= taken.keys()), None)
+        if ready is None:
+            names = ", ".join(sorted(set().union(*(_masters(one, main) for one in waiting)) - taken.keys()))
+            raise Problem(
+                f"repository {waiting[0].name} waits for its masters, but {names} cannot be had before it",
+                hint="name each master of metadata/layout.conf as a [[repository]] of the site",
+            )
+        waiting.remove(ready)
+        taken[ready.name] = take(ready, room, known=tuple(taken.values()), main=main, regenerate=regenerate)
+    return tuple(taken[one.name] for one in repositories)
 
 
-def take(repository: Repository, snapshots: Path, *, regenerate: Callable[[Path], None]) -> Snapshot:
-    """The snapshot of a repository as it is now; made only when this revision has none yet.
+def _masters(repository: Repository, main: str) -> set[str]:
+    return masters_of(local_tree(repository), repository.name, main)
 
-    `regenerate` is called with a private copy of the repository when its metadata/md5-cache is missing or
-    stale, and brings it up to date there.
-    """
+
+def take(
+    repository: Repository,
+    room: Path,
+    *,
+    known: Sequence[Snapshot] = (),
+    main: str = "",
+    regenerate: Regenerate,
+    previous: Path | None = None,
+) -> Snapshot:
+    """The snapshot of a local repository as it is now; made only when this revision has none yet."""
+    source = local_tree(repository)
+    commit = git_revision(source)
+    if commit and (
+        found := present(repository.name, commit, room, known=known, main=main or repository.name)
+    ):
+        return found
+    with staging(room) as scratch:
+        copy = scratch / "tree"
+        if commit:
+            export_commit(source / ".git", commit, copy)
+            _seed(copy, source)
+        taken = commit or tree_hash(source, copy=copy)[:40]
+        return publish(
+            copy,
+            repository.name,
+            taken,
+            room=room,
+            known=known,
+            main=main or repository.name,
+            regenerate=regenerate,
+            previous=previous,
+        )
+
+
+def local_tree(repository: Repository) -> Path:
+    """Where a local repository is; raises Problem when there is none."""
     source = repository.location
+    if source is None:
+        raise Problem(
+            f"repository {repository.name} is not local and was never synchronised",
+            hint=f"distserver sync {repository.name}",
+        )
     if not (source / "profiles" / "repo_name").is_file():
         raise Problem(
             f"repository {repository.name} at {source} has no profiles/repo_name",
             hint="name the directory that holds profiles/ and metadata/ as its location",
         )
-    taken = revision(source)
-    image = snapshots / f"{taken}.sqfs"
-    if not image.exists():
-        with tempfile.TemporaryDirectory(prefix=".snapshot-", dir=snapshots) as scratch:
-            copy = Path(scratch) / "tree"
-            copy_tree(source, copy)
-            if stale_cache(copy):
-                regenerate(copy)
-            _squash(copy, image)
-    return Snapshot(repository.name, taken, image)
+    return source
+
+
+@contextmanager
+def staging(room: Path) -> Iterator[Path]:
+    """A scratch directory on the file system of the images."""
+    with tempfile.TemporaryDirectory(prefix=".snapshot-", dir=room) as scratch:
+        yield Path(scratch)
+
+
+def publish(
+    tree: Path,
+    name: str,
+    revision: str,
+    *,
+    room: Path,
+    known: Sequence[Snapshot],
+    main: str,
+    regenerate: Regenerate,
+    previous: Path | None = None,
+    made_at: float = 0.0,
+    check: Callable[[Survey], None] = lambda found: None,
+) -> Snapshot:
+    """Turn a private tree into an image. `previous`: an older image whose md5-cache is a start.
+
+    `made_at` is when the tree was made, if something better than the tree itself says so. `check` may
+    raise a Problem for what was found; nothing is published then.
+    """
+    found = survey(tree)
+    if made_at:
+        found = Survey(**{**vars(found), "made_at": made_at})
+    if found.name != name:
+        raise Problem(
+            f"the tree of repository {name} says in profiles/repo_name that it is {found.name}",
+            hint=f"is its location or uri right? else name it {found.name} in appliance.toml",
+        )
+    check(found)
+    masters = find_masters(found, known, main)
+    image = room / image_name(revision, masters)
+    if not image.exists() or not _surveyed(image):
+        if previous and not (tree / CACHE).exists():
+            _unpack_cache(previous, tree)
+        if stale_cache(tree, eclasses(found, masters)):
+            regenerate(name, tree, masters)
+        squash(tree, image, found)
+    return Snapshot(name, revision, image)
+
+
+def present(name: str, revision: str, room: Path, *, known: Sequence[Snapshot], main: str) -> Snapshot | None:
+    """The image that publish() would make of this revision, when it is there already."""
+    for image in sorted(room.glob(f"{revision}*.sqfs")):
+        if _surveyed(image):
+            masters = find_masters(of_image(image), known, main)
+            if image.name == image_name(revision, masters):
+                return Snapshot(name, revision, image)
+    return None
+
+
+def find_masters(found: Survey, known: Sequence[Snapshot], main: str) -> tuple[Snapshot, ...]:
+    """The snapshots of a repository's masters; raises Problem when the site has no such repository."""
+    by_name = {one.repository: one for one in known}
+    wanted = found.masters_in(main)
+    missing = [name for name in wanted if name not in by_name]
+    if missing:
+        raise Problem(
+            f"repository {found.name} needs its master {', '.join(missing)} (metadata/layout.conf), "
+            "which is not there",
+            hint=f"name {missing[0]} as a [[repository]] of the site and synchronise it first",
+        )
+    return tuple(by_name[name] for name in wanted)
+
+
+def image_name(revision: str, masters: Sequence[Snapshot]) -> str:
+    """With masters the md5-cache in the image depends on their eclasses, so the name does, too."""
+    if not masters:
+        return f"{revision}.sqfs"
+    digest = hashlib.sha256()
+    for master in masters:
+        digest.update(repr((master.repository, sorted(of_image(master.image).eclasses.items()))).encode())
+    return f"{revision}-{digest.hexdigest()[:8]}.sqfs"
+
+
+def eclasses(found: Survey, masters: Sequence[Snapshot]) -> dict[str, str]:
+    """Every eclass an ebuild of this repository may inherit; its own win over its masters'."""
+    merged: dict[str, str] = {}
+    for master in masters:
+        merged |= of_image(master.image).eclasses
+    return {**merged, **found.eclasses}
 
 
 def revision(source: Path) -> str:
@@ -57,78 +192,127 @@ def git_revision(source: Path) -> str | None:
     """The commit, when `source` is the top of a git checkout without any change."""
     if not (source / ".git").exists():
         return None
-    asked = run(["git", "-C", source, "status", "--porcelain", "--ignored=no"], ok=range(256))
+    asked = run([*GIT, "-C", source, "status", "--porcelain", "--ignored=no"], ok=range(256))
     if asked.status != 0 or asked.stdout.strip():
         return None
-    return run(["git", "-C", source, "rev-parse", "HEAD"]).stdout.strip()
+    return run([*GIT, "-C", source, "rev-parse", "HEAD"]).stdout.strip()
 
 
-def tree_hash(source: Path) -> str:
-    """sha256 over names, executable bits and bytes, sorted; md5-cache is derived and does not count."""
+def export_commit(repository: Path, commit: str, target: Path) -> None:
+    """Write the files of a commit, without attributes' export rules; submodules stay empty directories."""
+    target.mkdir(parents=True)
+    git = [*GIT, f"--git-dir={_git_dir(repository)}", f"--work-tree={target}"]
+    env = {"GIT_INDEX_FILE": str(target.with_name("index"))}
+    run([*git, "read-tree", commit], env=env)
+    run([*git, "checkout-index", "--all", "--force", "--quiet"], env=env, cwd=target)
+    target.with_name("index").unlink()
+
+
+def _git_dir(repository: Path) -> Path:
+    """A worktree's .git is a file that names the directory."""
+    if repository.is_file():
+        return Path(run([*GIT, "-C", repository.parent, "rev-parse", "--absolute-git-dir"]).stdout.strip())
+    return repository
+
+
+def tree_hash(source: Path, *, copy: Path | None = None) -> str:
+    """sha256 over names, executable bits and bytes, sorted; md5-cache is derived and does not count.
+
+    With `copy`, every file is written there from the same reading, so the hash is that of the copy whatever
+    happens to the source meanwhile. Raises Problem when the source changes its shape while it is read.
+    """
     digest = hashlib.sha256()
-    for path in walk(source):
-        relative = path.relative_to(source)
-        if relative.parts[:2] == CACHE.parts:
-            continue
-        if path.is_symlink():
-            kind, content = "link", os.fsencode(path.readlink())
-        else:
-            kind = "program" if path.stat().st_mode & 0o111 else "file"
-            content = hashlib.sha256(path.read_bytes()).digest()
-        name = os.fsencode(relative)
-        digest.update(b"%s %d %s %d %s" % (kind.encode(), len(name), name, len(content), content))
+    try:
+        for folder, names in walk(source):
+            place = None if copy is None else copy / folder
+            if place is not None:
+                place.mkdir(parents=True, exist_ok=True)
+            derived = folder.parts[:2] == CACHE.parts
+            if derived and place is None:
+                continue
+            for name in names:
+                line = _entry(source / folder / name, folder / name, place)
+                if not derived:
+                    digest.update(line)
+    except FileNotFoundError as gone:
+        raise Problem(f"{gone.filename} vanished while {source} was read", hint="try again") from gone
     return digest.hexdigest()
 
 
-def walk(top: Path) -> Iterator[Path]:
-    """All files and links below, sorted by name; .git and Portage's own leftovers are no part of a tree."""
-    for folder, folders, names in os.walk(top):
+def _entry(path: Path, relative: Path, place: Path | None) -> bytes:
+    """One file's or link's line of the hash; its bytes also go to `place`."""
+    about = path.lstat()
+    if stat.S_ISLNK(about.st_mode):
+        kind, content = b"link", os.fsencode(path.readlink())
+        if place is not None:
+            (place / path.name).symlink_to(path.readlink())
+    elif stat.S_ISREG(about.st_mode):
+        kind = b"program" if about.st_mode & 0o111 else b"file"
+        data = path.read_bytes()
+        content = hashlib.sha256(data).digest()
+        if place is not None:
+            (place / path.name).write_bytes(data)
+            if kind == b"program":
+                (place / path.name).chmod(0o755)
+    else:
+        raise Problem(f"{path} is neither a file, a directory nor a link", hint="a repository has only those")
+    name = os.fsencode(relative)
+    return b"%s %d %s %d %s" % (kind, len(name), name, len(content), content)
+
+
+def walk(top: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders relative to `top` with their files and links, all sorted; .git is no part of a tree."""
+    for folder, folders, names in os.walk(top, onerror=_raise):
         folders[:] = sorted(set(folders) - LEFT_OUT)
         here = Path(folder)
         links = [name for name in folders if (here / name).is_symlink()]
-        yield from (here / name for name in sorted(set(names) | set(links)) if name not in LEFT_OUT)
+        yield here.relative_to(top), sorted((set(names) | set(links)) - LEFT_OUT)
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy with plain modes: the image must not depend on somebody's umask."""
-    for path in walk(source):
-        place = target / path.relative_to(source)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_symlink():
-            place.symlink_to(path.readlink())
-        else:
-            shutil.copyfile(path, place)
-            place.chmod(0o755 if path.stat().st_mode & 0o111 else 0o644)
-    for folder, _, _ in os.walk(target):
-        Path(folder).chmod(0o755)
+def _raise(failure: OSError) -> None:
+    raise failure
 
 
-def stale_cache(tree: Path) -> bool:
+def stale_cache(tree: Path, eclass_md5: Mapping[str, str]) -> bool:
     """Is there an ebuild without a md5-cache entry that was made from just these bytes and eclasses?"""
-    eclasses = {path.stem: _md5(path) for path in (tree / "eclass").glob("*.eclass")}
-    for ebuild in sorted(tree.glob("*/*/*.ebuild")):
+    for ebuild in tree.glob("*/*/*.ebuild"):
         entry = tree / CACHE / ebuild.parent.parent.name / ebuild.stem
-        if not entry.is_file():
+        if not entry.is_file() or entry.is_symlink() or not own(tree, ebuild):
             return True
-        fields = dict(line.partition("=")[::2] for line in entry.read_text().splitlines())
+        fields = dict(line.partition("=")[::2] for line in entry.read_text(errors="replace").splitlines())
         words = fields.get("_eclasses_", "").split("\t")
-        used = dict(zip(words[::2], words[1::2], strict=False))
-        if fields.get("_md5_") != _md5(ebuild) or any(eclasses.get(n) != md5 for n, md5 in used.items()):
+        used = zip(words[::2], words[1::2], strict=False)
+        if fields.get("_md5_") != md5(ebuild) or any(eclass_md5.get(name) != one for name, one in used):
             return True
     return False
 
 
-def _md5(path: Path) -> str:
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+def _seed(copy: Path, source: Path) -> None:
+    """A checkout may have an md5-cache that git ignores: a start is better than none."""
+    if not (copy / CACHE).exists() and (source / CACHE).is_dir():
+        (copy / CACHE).parent.mkdir(exist_ok=True)
+        run(["cp", "-R", "--no-dereference", source / CACHE, copy / CACHE])
 
 
-def _squash(tree: Path, image: Path) -> None:
-    """gzip, because every kernel with squashfs reads it; times and owners are zero, so bytes repeat."""
+def _unpack_cache(image: Path, tree: Path) -> None:
+    """Ebuilds change a few a day: what an older image has spares egencache nearly everything."""
+    run(["unsquashfs", "-quiet", "-no-progress", "-force", "-dest", tree, image, CACHE], ok=range(256))
+
+
+def _surveyed(image: Path) -> bool:
+    return image.with_suffix(".json").exists()
+
+
+def squash(tree: Path, image: Path, found: Survey) -> None:
+    """gzip, because every kernel with squashfs reads it; modes, times and owners are fixed: bytes repeat."""
     part = image.with_name(f".{image.name}.partial")
     part.unlink(missing_ok=True)
     fixed = ["-all-root", "-all-time", "0", "-mkfs-time", "0", "-reproducible", "-no-xattrs"]
-    run(["mksquashfs", tree, part, "-noappend", "-quiet", "-no-progress", *fixed])
+    modes = ["-action", "chmod(u=rwX,go=rX)@type(f)||type(d)", "-wildcards", "-e", "... .git"]
+    run(["mksquashfs", tree, part, "-noappend", "-quiet", "-no-progress", *fixed, *modes])
     descriptor = os.open(part, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
+    # The survey first: an image without one is made again.
+    write(found, image)
     part.rename(image)

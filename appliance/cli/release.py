@@ -22,7 +22,7 @@ def cmd_release_list(asked: argparse.Namespace) -> int:
             release.profile,
             str(release.packages),
             size,
-            release.snapshot[:12],
+            short(release.snapshot),
             " ".join(channels),
         )
     print_table(table)
@@ -32,3 +32,9 @@ def cmd_release_list(asked: argparse.Namespace) -> int:
 def cmd_release_show(asked: argparse.Namespace) -> int:
     print(services(asked).release_manifest(asked.release), end="")
     return 0
+
+
+def short(snapshot: str) -> str:
+    """`gentoo:0123456789ab guru:...`: enough of each revision to tell it from others."""
+    words = (word.partition(":") for word in snapshot.split())
+    return " ".join(f"{name}:{revision[:12]}" for name, _, revision in words)

@@ -41,6 +41,8 @@ class Farmyard:
     install_stage: Stage
     cflags: str = "-O2"
     world: tuple[str, ...] = ("app-misc/witness", "app-misc/slow", "sys-kernel/tiny-kernel")
+    overlays: tuple[Repository, ...] = ()
+    """Repositories beside the tiny one."""
     seen: list[Progress] = field(default_factory=list)
 
     @classmethod
@@ -89,7 +91,8 @@ class Farmyard:
             ),
         )
         profile = self.profile()
-        site = Site(self.path / "site", "test", (Repository("tiny", self.repository),), {"one": profile})
+        repositories = (Repository("tiny", self.repository), *self.overlays)
+        site = Site(self.path / "site", "test", repositories, {"one": profile})
         self.seen.clear()
         return build_profile(site, profile, self.tree, self.ledger, self.seen.append, tools=tools)
 

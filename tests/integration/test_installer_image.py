@@ -13,7 +13,7 @@ from appliance.errors import Problem
 from appliance.facts import parse_facts
 from appliance.install import plan_install, render
 from appliance.lab import APPLIANCE_ADDRESS, Lan, foreign_dhcp, lan, wait_for_port
-from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, StageSource
+from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, Release, StageSource
 from appliance.run import run, running
 from appliance.sandbox import Sandbox
 from appliance.vm import DirectBoot, PoweredOn, Vm, VmDisk, make_disk, power_on
@@ -173,7 +173,7 @@ def plan_text() -> str:
         "console=ttyS0 quiet", "", {}, (), DiskLayout(partitions, 0),
     )  # fmt: skip
     facts = Facts(MAC, Firmware.BIOS, disks=(Disk("/dev/vda", 512 * MIB),))
-    plan = plan_install(facts, profile, RELEASE, hostname="vm-1")
+    plan = plan_install(facts, profile, Release(RELEASE, "vm", 1.0, "tiny:0a1b", 3, 100), hostname="vm-1")
     text = render(plan, report="s3cret", base=f"{SERVER}/r/{RELEASE}", pool=SERVER)
     # This release's stage is no Gentoo: it has no packages.
     return "".join(f"{line}\n" for line in text.splitlines() if not line.startswith(("packages", "tree")))

@@ -51,7 +51,7 @@ def site(tmp_path: Path) -> Path:
 def desk(site: Path, tmp_path: Path, clock: Clock) -> BootDesk:
     tree = Tree(tmp_path / "state")
     store = Store(tree.store)
-    store.releases.publish(Release(RELEASE, "vm", 1.0, "snap", 3, 100), CHANNEL, now=1.0)
+    store.releases.publish(Release(RELEASE, "vm", 1.0, "distserver:0123", 3, 100), CHANNEL, now=1.0)
     return BootDesk(LiveSite(site), tree, store, clock)
 
 

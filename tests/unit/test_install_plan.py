@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.install import MIB, Plan, Refused, describe, partition_device, plan_install, render
-from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, StageSource
+from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, Release, StageSource
 
 GIB = 1024 * MIB
 RELEASE = "20260101-0123456789ab"
+SEALED = Release(RELEASE, "vm", 1.0, "gentoo:0a1b guru:2c3d", 3, 100)
 PARTITIONS = (
     Partition("esp", 64 * MIB, "vfat", "/boot/efi", Firmware.UEFI),
     Partition("bios", 1 * MIB, "", "", Firmware.BIOS),
@@ -42,7 +43,7 @@ def machine(*disks: Disk, firmware: Firmware = Firmware.UEFI) -> Facts:
 
 
 def planned(facts: Facts, wanted: Profile | None = None, hostname: str = "vm-1") -> Plan:
-    return plan_install(facts, wanted or profile(), RELEASE, hostname=hostname)
+    return plan_install(facts, wanted or profile(), SEALED, hostname=hostname)
 
 
 VDA = Disk("/dev/vda", 8 * GIB, "virtio")
@@ -70,7 +71,8 @@ def test_the_plan_text_of_a_uefi_machine() -> None:
         "mount /dev/vda1 /boot/efi\n"
         "unpack stage\n"
         "unpack portage.tar\n"
-        "tree tree.sqfs distserver\n"
+        "tree tree-gentoo.sqfs gentoo\n"
+        "tree tree-guru.sqfs guru\n"
         "packages @system @world\n"
         "unpack client.tar\n"
         "kernel console=ttyS0 quiet\n"

@@ -13,7 +13,7 @@ import pytest
 
 from appliance.facts import parse_facts
 from appliance.install import plan_install, render
-from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, StageSource
+from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, Release, StageSource
 from appliance.run import Finished, run
 
 OVERLAY = Path(__file__).resolve().parents[2] / "overlays" / "installer"
@@ -139,7 +139,7 @@ def plan_text(base: str = "http://10.77.0.2/r/x", firmware: Firmware = Firmware.
         "console=ttyS0 quiet", "", {}, (), DiskLayout(partitions, 0),
     )  # fmt: skip
     facts = Facts("52:54:00:77:00:01", firmware, disks=(Disk("/dev/nvme0n1", 1024 * MIB),))
-    plan = plan_install(facts, profile, RELEASE, hostname="vm-1")
+    plan = plan_install(facts, profile, Release(RELEASE, "vm", 1.0, "tiny:0a1b", 3, 100), hostname="vm-1")
     return render(plan, report="s3cret", base=base, pool="http://10.77.0.2")
 
 
@@ -516,13 +516,14 @@ def partitioned(box: Box) -> Box:
     return Box(box.path, box.server, {"tools": str(tools)})
 
 
-def test_fstab_names_file_systems_by_uuid_and_mounts_the_tree(partitioned: Box) -> None:
-    (partitioned.path / "tree").write_text("tree.sqfs distserver\n")
+def test_fstab_names_file_systems_by_uuid_and_mounts_the_trees(partitioned: Box) -> None:
+    (partitioned.path / "trees").write_text("tree-gentoo.sqfs gentoo\ntree-guru.sqfs guru\n")
     assert partitioned.sh("set -e; fstab").stdout.splitlines()[1:] == [
         "UUID=UUID-of-nvme0n1p3 / ext4 defaults,noatime 0 1",
         "UUID=UUID-of-nvme0n1p1 /boot/efi vfat defaults,noatime 0 2",
         "UUID=UUID-of-nvme0n1p2 none swap sw 0 0",
-        "/var/lib/distserver/tree.sqfs /var/db/repos/distserver squashfs loop,ro,nofail 0 0",
+        "/var/lib/distserver/tree-gentoo.sqfs /var/db/repos/gentoo squashfs loop,ro,nofail 0 0",
+        "/var/lib/distserver/tree-guru.sqfs /var/db/repos/guru squashfs loop,ro,nofail 0 0",
     ]
 
 

@@ -14,6 +14,7 @@ from buildfarm.release import Content
 from buildfarm.signing import Signer, verify
 from buildfarm.tarball import read_directory, write_tar
 
+FILES = (*release.FILES, "tree-gentoo.sqfs", "tree-guru.sqfs")
 AT = 1795337807.0
 PACKAGE = Package("ab" * 32, "app-misc/hello-2.10", 1, 10, "key", 100.0, "")
 
@@ -21,10 +22,10 @@ PACKAGE = Package("ab" * 32, "app-misc/hello-2.10", 1, 10, "key", 100.0, "")
 @pytest.fixture
 def content(tmp_path: Path) -> Content:
     (tmp_path / "out").mkdir()
-    files = {name: tmp_path / "out" / name for name in release.FILES}
+    files = {name: tmp_path / "out" / name for name in FILES}
     for name, path in files.items():
         path.write_text(name)
-    return Content("vm", "amd64", "9b10e9f", files, (PACKAGE,))
+    return Content("vm", "amd64", "gentoo:9b10e9f guru:0123", files, (PACKAGE,))
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_sealed_release_is_complete_and_signed(content: Content, releases: Pat
     sealed = release.seal(content, wanted, releases=releases, signer=signer)
     place = releases / sealed.id
     assert [path.name for path in releases.iterdir()] == [sealed.id]
-    assert sorted(p.name for p in place.iterdir()) == sorted([*release.FILES, "manifest", "manifest.sig"])
+    assert sorted(p.name for p in place.iterdir()) == sorted([*FILES, "manifest", "manifest.sig"])
     verify(signer.public_keyring(), place / "manifest", place / "manifest.sig")
     assert manifest.parse((place / "manifest").read_text()).id == sealed.id
     assert (place / "stage").samefile(content.files["stage"])
@@ -72,9 +73,11 @@ def test_what_a_killed_seal_left_is_no_release(content: Content, releases: Path,
     assert not left.exists()
 
 
-def test_a_release_lacks_no_file(content: Content) -> None:
+@pytest.mark.parametrize("name", ["kernel", "tree-guru.sqfs"])
+def test_a_release_lacks_no_file(content: Content, name: str) -> None:
+    left = {other: path for other, path in content.files.items() if other != name}
     with pytest.raises(ValueError, match="has the files"):
-        release.describe(replace(content, files={"kernel": content.files["kernel"]}), AT)
+        release.describe(replace(content, files=left), AT)
 
 
 def test_a_changed_file_does_not_fit_the_signature(tmp_path: Path, signer: Signer) -> None:

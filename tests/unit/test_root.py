@@ -6,11 +6,12 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import DiskLayout, Profile, Repository, StageSource
-from buildfarm import root
+from appliance.model import DiskLayout, Profile, Repository, Snapshot, StageSource
+from buildfarm import root, survey
 from buildfarm.root import Root
 
 TINY = Repository("tiny", Path(__file__).resolve().parent.parent / "data" / "tiny")
+OVER = Repository("over")
 PROFILE = Profile(
     name="one",
     description="",
@@ -33,8 +34,16 @@ def own(tmp_path: Path) -> Root:
     return Root(tmp_path / "roots" / "one")
 
 
-def test_the_configuration_is_what_portage_reads() -> None:
-    files = root.configuration(PROFILE, [TINY])
+@pytest.fixture
+def snapshots(tmp_path: Path) -> list[Snapshot]:
+    """Of TINY as it is; the image itself is not looked at."""
+    assert TINY.location
+    survey.write(survey.survey(TINY.location), tmp_path / "1.sqfs")
+    return [Snapshot("tiny", "1", tmp_path / "1.sqfs")]
+
+
+def test_the_configuration_is_what_portage_reads(snapshots: list[Snapshot]) -> None:
+    files = root.configuration(PROFILE, [TINY, OVER], snapshots)
     assert files["etc/portage/make.conf"] == b"A=1\n"
     assert files["etc/portage/make.profile"] == PurePosixPath("../../var/db/repos/tiny/profiles/base")
     assert files["var/lib/portage/world"] == b"a/a\nb/b\n"
@@ -42,13 +51,21 @@ def test_the_configuration_is_what_portage_reads() -> None:
     conf = files["etc/portage/repos.conf/distserver.conf"]
     assert isinstance(conf, bytes)
     # auto-sync = no alone does not stop `emerge --sync tiny`.
-    assert b"sync-type =\nsync-uri =\nauto-sync = no\n" in conf
+    assert conf.count(b"sync-type =\nsync-uri =\nauto-sync = no\n") == 2
+    assert conf.startswith(b"[DEFAULT]\nmain-repo = tiny\n")
+    assert b"[over]\nlocation = /var/db/repos/over\n" in conf
 
 
 @pytest.mark.parametrize("name", ["tiny:nothing", "other:base", "tiny", "tiny:"])
-def test_a_portage_profile_that_is_not_there_is_refused(name: str) -> None:
+def test_a_portage_profile_that_is_not_there_is_refused(name: str, snapshots: list[Snapshot]) -> None:
     with pytest.raises(Problem, match="there is no Portage profile"):
-        root.configuration(replace(PROFILE, portage_profile=name), [TINY])
+        root.configuration(replace(PROFILE, portage_profile=name), [TINY], snapshots)
+
+
+def test_the_nearest_portage_profile_is_named(snapshots: list[Snapshot]) -> None:
+    with pytest.raises(Problem) as caught:
+        root.configuration(replace(PROFILE, portage_profile="tiny:bas"), [TINY], snapshots)
+    assert "did you mean tiny:base?" in caught.value.hint
 
 
 def test_files_of_an_earlier_configuration_are_gone(tmp_path: Path) -> None:

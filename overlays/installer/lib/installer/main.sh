@@ -7,7 +7,7 @@ install_machine() { # returns only when it went wrong, with nothing left mounted
 
 install_steps() {
 	mkdir -p "$work"
-	rm -f "$work/secret" "$work/manifest"
+	rm -f "$work/secret" "$work/manifest" "$work/trees"
 	[ -n "$server" ] || {
 		say "no distserver=URL among the kernel's arguments"
 		return 1

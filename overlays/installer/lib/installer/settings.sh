@@ -21,10 +21,10 @@ fstab() {
 		id=$(id_of UUID "$device")
 		echo "UUID=$id none swap sw 0 0"
 	done
-	if [ -s "$work/tree" ]; then
-		read -r file name <"$work/tree"
+	[ -s "$work/trees" ] || return 0
+	while read -r file name; do
 		echo "/var/lib/distserver/$file /var/db/repos/$name squashfs loop,ro,nofail 0 0"
-	fi
+	done <"$work/trees"
 }
 
 write_settings() {

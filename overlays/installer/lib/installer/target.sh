@@ -84,7 +84,7 @@ decompressor() { # tar's option for a file, by its first octets
 keep_tree() { # file, repository: the image stays on the machine, mounted by fstab from then on
 	mkdir -p "$kept" "$target/var/db/repos/$2"
 	fetch "$1" "$kept/$1"
-	echo "$1 $2" >"$work/tree"
+	echo "$1 $2" >>"$work/trees"
 	is_mounted "$target/var/db/repos/$2" ||
 		mount -t squashfs -o loop,ro "$kept/$1" "$target/var/db/repos/$2"
 }
