@@ -192,6 +192,10 @@ class Profile:
     authorized_keys: str = ""
     """Public keys that may log in as root by ssh, one a line."""
     match: tuple[MatchRule, ...] = ()
+    kernel_source: str = ""
+    """Atom of a package that installs /usr/src/linux-VERSION; the farm then makes `kernel_package` of it."""
+    kernel_base: str = ""
+    """Of a kernel from sources: a target such as `defconfig`, or the text of a whole configuration."""
     lineage: tuple[str, ...] = ()
     """The profiles it was folded from, most distant parent first, itself last."""
 
@@ -229,6 +233,8 @@ class Site:
     """IPv4 address to serve from; empty: the interface's own."""
     jobs: int = 0
     """Packages built at a time; 0: one for each processor."""
+    ccache_bytes: int = 10 * 2**30
+    """What the compiler caches of all toolchains may take together; 0: there are none."""
 
 
 @dataclass(frozen=True)

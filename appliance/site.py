@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import Problem
+from appliance.kernel_choice import choose_kernel, kernel_config
 from appliance.model import (
     DiskLayout,
     Firmware,
@@ -28,7 +29,7 @@ APPLIANCE = Keys(
         ),
         "http": Keys({"port": Kind.INTEGER, "address": Kind.TEXT}),
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
-        "farm": Keys({"jobs": Kind.INTEGER}),
+        "farm": Keys({"jobs": Kind.INTEGER, "ccache": Kind.SIZE}),
     },
     required=frozenset({"name", "repository"}),
 )
@@ -52,7 +53,9 @@ PROFILE = Keys(
         "profile": Kind.TEXT,
         "stage": STAGE,
         "install_stage": STAGE,
-        "kernel": Keys({"package": Kind.TEXT, "arguments": Kind.TEXT}),
+        "kernel": Keys(
+            {"package": Kind.TEXT, "source": Kind.TEXT, "base": Kind.TEXT, "arguments": Kind.TEXT}
+        ),
         "disk": Keys(
             {
                 "min_size": Kind.SIZE,
@@ -85,9 +88,10 @@ PROFILE = Keys(
         ),
     }
 )
-NEEDED = ("arch", "chost", "profile", "stage.location", "kernel.package", "disk.partition")
+NEEDED = ("arch", "chost", "profile", "stage.location", "kernel", "disk.partition")
 FILESYSTEMS = ("ext4", "vfat", "swap", "")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
+CCACHE = "10 GiB"
 PROFILE_FILES = frozenset({"profile.toml", "portage", "world", "kernel.config", "authorized_keys"})
 
 
@@ -120,6 +124,7 @@ def read_site(path: Path) -> Site:
         web_host=web.get("host", "127.0.0.1"),
         web_port=web.get("port", 8080),
         jobs=document.get("farm", {}).get("jobs", 0),
+        ccache_bytes=parse_size(document.get("farm", {}).get("ccache", CCACHE)) or 0,
     )
 
 
@@ -148,7 +153,8 @@ def _read_profiles(path: Path, complaints: list[str]) -> dict[str, dict[str, Any
             complaints.append(f"{place}: a profile's name is lower case letters, digits, - and _, at most 31")
         document, text = read_toml(file, complaints)
         complaints += check(file, text, document, PROFILE)
-        for stray in sorted(entry.name for entry in place.iterdir() if entry.name not in PROFILE_FILES):
+        known = {*PROFILE_FILES, str(document.get("kernel", {}).get("base", ""))}
+        for stray in sorted(entry.name for entry in place.iterdir() if entry.name not in known):
             near = difflib.get_close_matches(stray, PROFILE_FILES, n=1)
             expected = f"did you mean {near[0]}?" if near else f"expected {', '.join(sorted(PROFILE_FILES))}"
             complaints.append(f"{place / stray}: unknown file, {expected}")
@@ -188,7 +194,11 @@ def _fold(lineage: tuple[str, ...], raw: Mapping[str, dict[str, Any]]) -> dict[s
     for name in lineage:
         for key, value in raw[name].items():
             if isinstance(value, dict):
-                folded[key] = {**folded.get(key, {}), **value}
+                inherited = dict(folded.get(key, {}))
+                if key == "kernel" and ("package" in value or "source" in value):
+                    # Where the kernel comes from is one choice: a child makes it anew.
+                    inherited = {name: inherited[name] for name in inherited if name == "arguments"}
+                folded[key] = {**inherited, **value}
             elif key not in ("match", "abstract", "parent"):
                 folded[key] = value
     folded["match"] = raw[lineage[-1]].get("match", [])
@@ -212,6 +222,7 @@ def _profile(
     if ":" not in folded["profile"]:
         complaints.append(f"{file}: profile: expected REPOSITORY:PATH, got {folded['profile']!r}")
     stage = _stage(path, folded["stage"])
+    kernel = choose_kernel(path, lineage, folded["kernel"], complaints)
     return Profile(
         name=name,
         description=folded.get("description", ""),
@@ -220,11 +231,13 @@ def _profile(
         portage_profile=folded["profile"],
         stage=stage,
         install_stage=_stage(path, folded["install_stage"]) if "install_stage" in folded else stage,
-        kernel_package=folded["kernel"]["package"],
+        kernel_package=kernel.package,
+        kernel_source=kernel.source,
+        kernel_base=kernel.base,
         kernel_arguments=folded["kernel"].get("arguments", ""),
-        kernel_config=_joined(path, lineage, "kernel.config"),
+        kernel_config=kernel_config(path, lineage, complaints),
         portage=_portage_files(path, lineage),
-        world=_world(path, lineage),
+        world=tuple(sorted({*_world(path, lineage), kernel.package})),
         disk=_disk(file, folded["disk"], complaints),
         authorized_keys=_joined(path, lineage, "authorized_keys"),
         match=tuple(

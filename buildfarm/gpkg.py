@@ -4,7 +4,7 @@ import hashlib
 import io
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +36,25 @@ def extract(path: Path, wanted: str, target: Path) -> None:
                         sink.write(chunk)
                 return
     raise Problem(f"{path} has no file {wanted}")
+
+
+def extract_texts(path: Path, wanted: Collection[str]) -> dict[str, str]:
+    """The contents of those of the named files (absolute names) that are there, in one pass."""
+    with _inner(path, "image") as inner, tarfile.open(inner) as archive:
+        found = {}
+        for member in archive:
+            name = "/" + member.name.partition("/")[2]
+            if name in wanted and (content := archive.extractfile(member)):
+                found[name] = content.read().decode(errors="replace")
+        return found
+
+
+def read_links(path: Path) -> dict[str, str]:
+    """Every file (not directory) it installs, by absolute name, with its target if it is a symbolic link."""
+    with _inner(path, "image") as inner, tarfile.open(inner) as archive:
+        return {
+            "/" + m.name.partition("/")[2]: m.linkname if m.issym() else "" for m in archive if not m.isdir()
+        }
 
 
 def list_image(path: Path) -> list[str]:

@@ -7,7 +7,6 @@ import pytest
 
 from appliance.errors import Problem
 from buildfarm import gpkg
-from buildfarm.kernel import find_image
 from buildfarm.pool import Pool, sums
 
 WITNESS = Path(__file__).resolve().parent.parent / "data" / "portage" / "witness-1-1.gpkg.tar"
@@ -72,10 +71,3 @@ def test_a_file_of_the_image_can_be_taken_out(tmp_path: Path) -> None:
     assert (tmp_path / "witness").read_bytes()[:4] == b"\x7fELF"
     with pytest.raises(Problem, match="no file /boot/vmlinuz"):
         gpkg.extract(WITNESS, "/boot/vmlinuz", tmp_path / "x")
-
-
-def test_the_kernel_in_boot_is_preferred_to_the_one_beside_its_modules() -> None:
-    files = ["/lib/modules/6.1/vmlinuz", "/boot/vmlinuz-6.1.old", "/boot/vmlinuz-6.1", "/boot/System.map"]
-    assert find_image(files) == "/boot/vmlinuz-6.1"
-    assert find_image(["/usr/lib/modules/6.1/vmlinuz"]) == "/usr/lib/modules/6.1/vmlinuz"
-    assert find_image(["/usr/bin/witness"]) is None

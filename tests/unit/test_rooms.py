@@ -15,6 +15,7 @@ PURE = (
     "appliance/errors.py",
     "appliance/schema.py",
     "appliance/match.py",
+    "appliance/kconfig.py",
     "appliance/decision.py",
     "appliance/install.py",
     "appliance/facts.py",
@@ -43,8 +44,8 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "console", "deadline", "enter", "errors", "facts", "install", "lab", "model", "overlays",
-    "run", "sandbox", "site", "store", "timeline", "vm",
+    "boot", "console", "deadline", "enter", "errors", "facts", "install", "kconfig", "lab", "model",
+    "overlays", "run", "sandbox", "site", "store", "timeline", "vm",
 }  # fmt: skip
 
 

@@ -52,7 +52,11 @@ def test_make_conf_of_a_child_comes_after_its_parents(site: Path) -> None:
 def test_a_world_line_with_a_minus_takes_an_inherited_atom_away(site: Path) -> None:
     (site / "profiles/amd64/world").write_text("app-misc/a\napp-misc/b # why\n")
     (site / "profiles/vm/world").write_text("-app-misc/a\napp-misc/c\n")
-    assert read_site(site).profiles["vm"].world == ("app-misc/b", "app-misc/c")
+    assert read_site(site).profiles["vm"].world == (
+        "app-misc/b",
+        "app-misc/c",
+        "sys-kernel/distserver-kernel",
+    )
 
 
 def test_an_unknown_key_names_file_line_and_the_nearest_key(site: Path) -> None:
@@ -118,3 +122,61 @@ def test_a_stray_file_in_a_profile_is_named(site: Path) -> None:
 def test_an_unknown_profile_names_the_nearest_one(tmp_path: Path, site: Path) -> None:
     with pytest.raises(Problem, match="did you mean vm"):
         find_profile(read_site(site), "vmm")
+
+
+def test_the_kernels_package_is_part_of_the_world(site: Path) -> None:
+    vm = read_site(site).profiles["vm"]
+    assert vm.kernel_package == "sys-kernel/distserver-kernel"
+    assert vm.kernel_package in vm.world
+    assert (vm.kernel_source, vm.kernel_base) == ("", "")
+
+
+def test_a_kernel_from_sources_is_a_package_of_its_own(site: Path) -> None:
+    with (site / "profiles/vm/profile.toml").open("a") as file:
+        file.write('[kernel]\nsource = ">=sys-kernel/gentoo-sources-6.6.30-r1:6.6"\n')
+    vm = read_site(site).profiles["vm"]
+    assert vm.kernel_source == ">=sys-kernel/gentoo-sources-6.6.30-r1:6.6"
+    assert vm.kernel_package == "sys-kernel/gentoo-sources-kernel"
+    assert vm.kernel_base == "defconfig"
+    assert vm.kernel_arguments == "console=tty0 console=ttyS0,115200"
+    assert "sys-kernel/distserver-kernel" not in vm.world
+
+
+def test_the_base_of_a_kernel_may_be_a_file_of_a_parent(site: Path) -> None:
+    with (site / "profiles/vm/profile.toml").open("a") as file:
+        file.write('[kernel]\nsource = "sys-kernel/git-sources"\nbase = "server.config"\n')
+    assert "server.config" in complaint(site)
+    (site / "profiles/vm/server.config").write_text("CONFIG_A=y\n")
+    assert read_site(site).profiles["vm"].kernel_base == "CONFIG_A=y\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('package = "sys-kernel/a"\nsource = "sys-kernel/b"', "expected either package or source, got both"),
+        ('package = "gentoo-kernel"', "kernel.package: expected CATEGORY/NAME, got 'gentoo-kernel'"),
+        ('package = "=sys-kernel/gentoo-kernel-6.6"', "kernel.package: expected CATEGORY/NAME"),
+        ('source = "sys-kernel/"', "kernel.source: expected an atom such as"),
+        ('package = "sys-kernel/a"\nbase = "defconfig"', "kernel.base: only for a kernel from source"),
+        ('sauce = "sys-kernel/a"', "kernel.sauce: unknown key, did you mean source?"),
+    ],
+)
+def test_a_kernel_that_cannot_be_is_named(site: Path, table: str, expected: str) -> None:
+    with (site / "profiles/vm/profile.toml").open("a") as file:
+        file.write(f"[kernel]\n{table}\n")
+    assert expected in complaint(site)
+
+
+def test_a_misspelt_kernel_option_is_named_with_its_line(site: Path) -> None:
+    (site / "profiles/vm/kernel.config").write_text("CONFIG_A=y\nCONFG_B=y\n")
+    said = complaint(site)
+    assert f"{site / 'profiles/vm/kernel.config'}:2: expected CONFIG_NAME=VALUE" in said
+    assert said.count("CONFG_B") == 1
+
+
+def test_the_bound_of_the_compiler_cache_is_a_size(site: Path) -> None:
+    assert read_site(site).ccache_bytes == 10 * 2**30
+    edit(site / "appliance.toml", "[farm]", '[farm]\nccache = "0"')
+    assert read_site(site).ccache_bytes == 0
+    edit(site / "appliance.toml", 'ccache = "0"', 'ccache = "much"')
+    assert "farm.ccache: expected a size" in complaint(site)
