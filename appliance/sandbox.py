@@ -32,7 +32,7 @@ class Bind:
 
 @dataclass(frozen=True)
 class Image:
-    """A squashfs (or any file system image), read-only at `target` inside."""
+    """A squashfs (or any file system image), read-only at `target` inside; at `/` it is the root itself."""
 
     source: Path
     target: PurePosixPath
@@ -58,6 +58,8 @@ class Sandbox:
     root: Path
     mounts: Sequence[Mount] = ()
     network: bool = False
+    namespace: Path | None = None
+    """A network namespace to run in, instead of an empty one of its own."""
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "/"
 
@@ -75,21 +77,27 @@ class Sandbox:
         table = {
             "root": str(self.root),
             "mounts": [
-                *(_entry(m) for m in self.mounts if isinstance(m, Overlay)),
+                *(_entry(m) for m in self.mounts if _is_root(m)),
                 {"kind": "proc", "target": "/proc"},
                 {"kind": "devices"},
                 {"kind": "tmpfs", "target": "/run", "mode": 0o755},
                 {"kind": "tmpfs", "target": "/run/lock", "mode": 0o1777},
-                *(_entry(m) for m in self.mounts if not isinstance(m, Overlay)),
+                *(_entry(m) for m in self.mounts if not _is_root(m)),
             ],
-            "loopback": not self.network,
+            "loopback": not self.network and self.namespace is None,
             "cwd": self.cwd,
             "env": {"HOME": "/root", "TERM": "dumb", "LANG": "C.UTF-8", "PATH": PATH, **self.env},
         }
+        enter_network = [] if self.namespace is None else ["nsenter", f"--net={self.namespace}"]
+        own_network = [] if self.network or self.namespace else ["--net"]
         return [
-            "setpriv", "--pdeathsig", "KILL", "unshare", *spaces, *([] if self.network else ["--net"]),
+            "setpriv", "--pdeathsig", "KILL", *enter_network, "unshare", *spaces, *own_network,
             sys.executable, "-I", str(enter.__file__), json.dumps(table),
         ]  # fmt: skip
+
+
+def _is_root(mount: Mount) -> bool:
+    return isinstance(mount, Overlay) or (isinstance(mount, Image) and mount.target == PurePosixPath("/"))
 
 
 def _entry(mount: Mount) -> dict[str, Any]:

@@ -6,21 +6,20 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from appliance.errors import Problem
 from appliance.overlays import overlay
 from appliance.run import run
 from buildfarm.cpio import Entry, cpio, directory, file, link, node
-from buildfarm.elf import Linkage, linkage
+from buildfarm.elf import linkage
+from buildfarm.view import Trail, View
 
 BUSYBOX = "busybox"
 PROGRAMS = (
     "blkid", "gpgv", "mkfs.ext4", "mkfs.vfat", "mkswap", "sfdisk", "tar", "wipefs", "zstd",
 )  # fmt: skip
-PROGRAM_PLACES = ("bin", "usr/bin", "sbin", "usr/sbin")
-LIBRARY_PLACES = ("lib64", "usr/lib64", "lib", "usr/lib", "lib/*-linux-gnu*", "usr/lib/*-linux-gnu*")
 LIBRARIES = "usr/lib/installer"
 KEY = "etc/distserver/release-key.gpg"
 MODULES = "lib/modules"
@@ -30,7 +29,6 @@ LEFT_OUT = (
     "drivers/isdn", "drivers/media", "drivers/net/can", "drivers/net/wireless", "drivers/staging",
     "drivers/usb/gadget", "net/bluetooth", "net/mac80211", "net/netfilter", "net/wireless", "sound",
 )  # fmt: skip
-LINK_DEPTH = 40
 
 
 @dataclass(frozen=True)
@@ -118,31 +116,6 @@ def binary_key(key: bytes) -> bytes:
     return base64.b64decode(b"".join(body), validate=True)
 
 
-def inside(root: Path, name: str) -> Path | None:
-    """The real file a path means inside a root, following links as a chroot would; None when it dangles."""
-    pending = [word for word in PurePosixPath(name).parts if word != "/"]
-    place: list[str] = []
-    links = 0
-    while pending:
-        word = pending.pop(0)
-        if word == "..":
-            place = place[:-1]
-            continue
-        path = root.joinpath(*place, word)
-        if not path.is_symlink():
-            place.append(word)
-            continue
-        links += 1
-        if links > LINK_DEPTH:
-            return None
-        aim = PurePosixPath(path.readlink())
-        if aim.is_absolute():
-            place = []
-        pending = [part for part in aim.parts if part != "/"] + pending
-    found = root.joinpath(*place)
-    return found if found.exists() else None
-
-
 def _skeleton(public_key: bytes) -> list[Entry]:
     places = ("dev", "mnt/target", "proc", "root", "run", "sys", "tmp")
     return [
@@ -157,8 +130,8 @@ def _skeleton(public_key: bytes) -> list[Entry]:
 
 
 def _busybox(roots: Sequence[Path]) -> list[Entry]:
-    root, path = _program(roots, BUSYBOX)
-    data = path.read_bytes()
+    root, program = _program(roots, BUSYBOX)
+    data = program.path.read_bytes()
     about = linkage(data)
     if about is None or about.interpreter:
         raise Problem(
@@ -171,69 +144,32 @@ def _busybox(roots: Sequence[Path]) -> list[Entry]:
 def _programs(root: Path) -> list[Entry]:
     found: dict[str, Entry] = {}
     for name in PROGRAMS:
-        _, path = _program([root], name)
-        data = path.read_bytes()
-        about = linkage(data)
-        if about is None:
+        view, program = _program([root], name)
+        data = program.path.read_bytes()
+        if linkage(data) is None:
             raise Problem(f"{name} of {root} is not an ELF program")
         found[f"usr/bin/{name}"] = file(f"usr/bin/{name}", data, 0o755)
-        found |= {entry.name: entry for entry in _libraries(root, name, about)}
+        found |= {entry.name: entry for entry in _libraries(view, program)}
     return list(found.values())
 
 
-def _program(roots: Sequence[Path], name: str) -> tuple[Path, Path]:
+def _program(roots: Sequence[Path], name: str) -> tuple[View, Trail]:
     for root in roots:
-        for place in PROGRAM_PLACES:
-            path = inside(root, f"{place}/{name}")
-            if path is not None and path.is_file():
-                return root, path
+        if found := View((root,)).program(name):
+            return View((root,)), found
     raise Problem(f"{name} is in none of {', '.join(map(str, roots))}", hint="the installer needs it")
 
 
-def _libraries(root: Path, program: str, about: Linkage) -> Iterator[Entry]:
+def _libraries(root: View, program: Trail) -> Iterator[Entry]:
     """The loader at its own path and every library below one directory, by the name it is asked for."""
-    if about.interpreter:
-        loader = inside(root, about.interpreter)
-        if loader is None:
-            raise Problem(f"{program} needs {about.interpreter}, which is not in {root}")
-        yield file(about.interpreter.lstrip("/"), loader.read_bytes(), 0o755)
-    seen = {PurePosixPath(about.interpreter).name}
-    pending = [(name, about) for name in about.needed]
-    while pending:
-        name, user = pending.pop(0)
-        if name in seen:
-            continue
-        seen.add(name)
-        data, linked = _library(root, name, user)
-        pending += [(needed, linked) for needed in linked.needed]
-        yield file(f"{LIBRARIES}/{name}", data, 0o755)
-
-
-def _library(root: Path, name: str, user: Linkage) -> tuple[bytes, Linkage]:
-    for place in (*user.runpath, *_library_places(root)):
-        path = inside(root, f"{place}/{name}")
-        if path is None or not path.is_file():
-            continue
-        data = path.read_bytes()
-        linked = linkage(data)
-        if linked is not None and linked.machine == user.machine:
-            return data, linked
-    raise Problem(f"library {name} is not in {root}", hint="its package is missing in the build stage")
-
-
-def _library_places(root: Path) -> list[str]:
-    places = []
-    for pattern in LIBRARY_PLACES:
-        if "*" in pattern:
-            places += sorted(path.relative_to(root).as_posix() for path in root.glob(pattern))
-        else:
-            places.append(pattern)
-    return places
+    for needed in root.needs(program):
+        name = needed.name.lstrip("/") if needed.name.startswith("/") else f"{LIBRARIES}/{needed.name}"
+        yield file(name, needed.trail.path.read_bytes(), 0o755)
 
 
 def _modules(root: Path) -> Iterator[Entry]:
     """Drivers of a modular kernel; a kernel with everything built in has none."""
-    base = inside(root, MODULES)
+    base = View((root,)).find(MODULES)
     for path in sorted(base.rglob("*")) if base else ():
         name = path.relative_to(base).as_posix() if base else ""
         below = "/".join(name.split("/")[2:])
