@@ -9,8 +9,8 @@ from appliance.errors import Problem
 from appliance.model import Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
-from buildfarm import harvest, portage, root
-from buildfarm.key import Setting, build_key
+from buildfarm import harvest, portage, recipes, root
+from buildfarm.key import Recipe, build_key
 from buildfarm.order import Order, Progress, processors
 from buildfarm.portage import Action, State
 from buildfarm.root import Attempt
@@ -53,7 +53,8 @@ def compile_profile(order: Order, attempt: Attempt) -> Compiled:
     sandbox = build_sandbox(order, attempt)
     before = portage.read_state(sandbox, order.profile.world)
     check_world(order, before.world)
-    keys = _keys(order, sandbox)
+    made_of = _recipes(order, sandbox)
+    keys = {cpv: build_key(recipe) for cpv, recipe in made_of.items()}
     attempt.keys.write_text(json.dumps(keys, indent=1, sort_keys=True))
     known = harvest.choose(order.ledger.known(set(keys.values())), before.installed)
     offered = harvest.offer(attempt, order.pool, known, chost=order.profile.chost)
@@ -115,18 +116,10 @@ def _with_kernel_config(order: Order) -> dict[str, root.Content]:
     return {**order.configuration, name: order.profile.kernel_config.encode()}
 
 
-def _keys(order: Order, sandbox: Sandbox) -> dict[str, str]:
-    """The build key of everything the profile consists of now."""
+def _recipes(order: Order, sandbox: Sandbox) -> dict[str, Recipe]:
+    """What decides about everything the profile consists of now."""
     cpvs = [action.cpv for action in portage.plan(sandbox, portage.whole_plan()) if action.kind == "ebuild"]
-    profile_files, sources = portage.read_sources(sandbox, cpvs)
-    setting = Setting(
-        stage=order.build_stage.sha256,
-        chost=order.profile.chost,
-        profile=profile_files,
-        portage=order.profile.portage,
-        kernel_config=order.profile.kernel_config,
-    )
-    return {one.cpv: build_key(setting, one) for one in sources}
+    return recipes.read(sandbox, cpvs, kernel_config=order.profile.kernel_config)
 
 
 @dataclass(frozen=True)

@@ -2,96 +2,162 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from buildfarm.index import split_cpv
 
-# Files of /etc/portage that only choose versions, places or repositories, never what a build makes.
-CHOICES = (
-    r"packages|package\.(accept_keywords|keywords|mask|unmask|license|accept_restrict|properties|deprecated)"
+VERSION = "distserver build key 2"
+TOOLCHAIN = "toolchain"
+KERNEL = "kernel configuration"
+DEPENDENCIES = "dependencies"
+NEUTRAL_DEPENDENCIES = "neutral dependencies"
+# What only matters where something is compiled. CHOST and CBUILD stay: Portage refuses packages of another.
+COMPILING = re.compile(
+    r"toolchain|dependencies|dependency .*|variable (\w*FLAGS(_\w+)?|(BUILD_|HOST)?"
+    r"(AR|AS|CC|CPP|CXX|F77|FC|LD|NM|OBJCOPY|OBJDUMP|RANLIB|READELF|STRIP))"
 )
-NEUTRAL = re.compile(rf"(repos\.conf|binrepos\.conf|gnupg|sets|(profile/)?({CHOICES}))(/|$)")
-NEUTRAL_IN_PROFILE = re.compile(rf"[0-9]+/({CHOICES}|deprecated)(/|$)")
-# Files that say `atom setting ...` line by line: only the lines about a package count for it.
-BY_ATOM = re.compile(
-    r"(profile/)?package\.(use|env|bashrc|use\.(force|mask|stable\.force|stable\.mask))(/|$)"
-)
+HASH = re.compile(r"[0-9a-f]{64}")
+SAID_CHARACTERS = 200
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What the repository says of one ebuild; files by name with their sha256."""
+class Recipe:
+    """All that decides about one package, by name: `ebuild`, `eclass tiny`, `variable CFLAGS`, `USE` ..."""
 
     cpv: str
-    ebuild: str
-    files: Mapping[str, str] = field(default_factory=dict)
-    eclasses: Mapping[str, str] = field(default_factory=dict)
-    distfiles: tuple[str, ...] = ()
-    """The DIST lines of the Manifest it uses."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+
+    def with_parts(self, more: Mapping[str, str]) -> "Recipe":
+        return replace(self, parts={**self.parts, **more})
+
+    def variable(self, name: str) -> str:
+        return self.parts.get(f"variable {name}", "")
 
 
-@dataclass(frozen=True)
-class Setting:
-    """What all packages of one profile share."""
-
-    stage: str
-    """sha256 of the stage: compiler, libc and every tool that no package brings."""
-    chost: str
-    profile: Mapping[str, str]
-    """Files of the make.profile chain with their sha256."""
-    portage: Mapping[str, bytes]
-    """Files of /etc/portage."""
-    kernel_config: str = ""
-
-
-def build_key(setting: Setting, sources: Sources) -> str:
+def build_key(recipe: Recipe) -> str:
     """sha256 in hexadecimal; equal keys mean that the package need not be built again."""
+    return _digest(recipe.cpv, ((n, v) for n, v in recipe.parts.items() if n != NEUTRAL_DEPENDENCIES))
+
+
+def neutral_key(recipe: Recipe) -> str:
+    """The key without compiler and flags: what a package without compiled code is also known under."""
+    kept = ((name, value) for name, value in recipe.parts.items() if not COMPILING.fullmatch(name))
+    return _digest(f"{recipe.cpv} neutral", kept)
+
+
+def _digest(title: str, parts: Iterable[tuple[str, str]]) -> str:
     digest = hashlib.sha256()
-    for part in _parts(setting, sources):
-        raw = part.encode(errors="surrogateescape")
+    for word in (VERSION, title, *(word for pair in sorted(parts) for word in pair)):
+        raw = word.encode(errors="surrogateescape")
         digest.update(f"{len(raw)}:".encode() + raw)
     return digest.hexdigest()
 
 
-def _parts(setting: Setting, sources: Sources) -> Iterator[str]:
-    category_name = split_cpv(sources.cpv)[0]
-    yield from ("distserver build key 1", sources.cpv, setting.stage, setting.chost)
-    deciding = {name: sum_ for name, sum_ in setting.profile.items() if not NEUTRAL_IN_PROFILE.match(name)}
-    yield from _table("profile", deciding)
-    yield from ("ebuild", sources.ebuild)
-    yield from _table("files", sources.files)
-    yield from _table("eclasses", sources.eclasses)
-    yield from ("distfiles", *sorted(sources.distfiles))
-    for name, content in sorted(setting.portage.items()):
-        text = relevant(name, content, category_name)
-        if text:
-            yield from ("portage", name, text)
-    if category_name.startswith("sys-kernel/"):
-        yield from ("kernel", setting.kernel_config)
+@dataclass(frozen=True)
+class Needs:
+    """What one package has around it, as cpvs of the final state."""
+
+    build: tuple[str, ...] = ()
+    """DEPEND and BDEPEND."""
+    run: tuple[str, ...] = ()
+    """RDEPEND and IDEPEND."""
 
 
-def _table(title: str, table: Mapping[str, str]) -> Iterator[str]:
-    yield title
-    for name in sorted(table):
-        yield from (name, table[name])
+def strict(recipes: Mapping[str, Recipe], needs: Mapping[str, Needs]) -> dict[str, Recipe]:
+    """Recipes that also count their build dependencies, those of these and so on; cycles are no problem.
+
+    A direct one is a part of its own (so that a rebuild can be explained), all together are one hash. Plain
+    keys are counted, so that it does not matter where a cycle is entered.
+    """
+    names = sorted({*needs, *(one for need in needs.values() for one in (*need.build, *need.run))})
+    plain = {cpv: build_key(recipe) for cpv, recipe in recipes.items()}
+    neutral = {cpv: neutral_key(recipe) for cpv, recipe in recipes.items()}
+    known: dict[int, dict[str, str]] = {}
+    around = _around(names, needs)
+    made = {}
+    for cpv, recipe in recipes.items():
+        every = around.get(cpv, 0)
+        if every and every not in known:
+            those = [names[place] for place in _bits(every)]
+            known[every] = {
+                title: _digest("dependencies", ((one, keys.get(one, "")) for one in those))
+                for title, keys in ((DEPENDENCIES, plain), (NEUTRAL_DEPENDENCIES, neutral))
+            }
+        direct = {f"dependency {one}": plain.get(one, "") for one in needs.get(cpv, Needs()).build}
+        made[cpv] = recipe.with_parts({**direct, **known.get(every, {})})
+    return made
 
 
-def relevant(name: str, content: bytes, category_name: str) -> str:
-    """The part of a file of /etc/portage that concerns `category/name`; empty: nothing of it does."""
-    if NEUTRAL.match(name) or name == "make.profile":
-        return ""
-    if name.startswith("patches/"):
-        # patches/category/name[-version[:slot]]/*.patch (portage(5)); a longer name is only too careful.
-        return _text(content) if name.startswith(f"patches/{category_name}") else ""
-    lines = [line.strip() for line in _text(content).splitlines()]
-    lines = [line for line in lines if line and not line.startswith("#")]
-    if BY_ATOM.match(name):
-        # `*/*`, `cat/*` and a line that only starts with our name count too: too careful costs a rebuild,
-        # too careless publishes a wrong package.
-        lines = [line for line in lines if "*" in line.split()[0] or category_name in line.split()[0]]
-    return "\n".join(lines)
+def _around(names: Sequence[str], needs: Mapping[str, Needs]) -> dict[str, int]:
+    """What is there while each is built, as a bit per name: thousands of packages reach thousands."""
+    number = {name: place for place, name in enumerate(names)}
+    near = {number[name]: [number[one] for one in (*need.build, *need.run)] for name, need in needs.items()}
+    reach = [0] * len(names)
+    growing = True
+    while growing:
+        growing = False
+        for place, others in near.items():
+            grown = reach[place]
+            for other in others:
+                grown |= reach[other] | 1 << other
+            growing = growing or grown != reach[place]
+            reach[place] = grown
+    found = {}
+    for name, need in needs.items():
+        found[name] = 0
+        for one in need.build:
+            found[name] |= reach[number[one]] | 1 << number[one]
+    return found
 
 
-def _text(content: bytes) -> str:
-    return content.decode(errors="surrogateescape")
+def _bits(value: int) -> Iterator[int]:
+    place = 0
+    for byte in value.to_bytes((value.bit_length() + 7) // 8, "little"):
+        yield from (place + bit for bit in range(8) if byte >> bit & 1)
+        place += 8
+
+
+def changed(before: Recipe, after: Recipe) -> list[str]:
+    """Why `after` is built though there is a package of `before`, in short sentences; empty: no reason."""
+    said = [] if before.cpv == after.cpv else [f"version: {_version(before)} -> {_version(after)}"]
+    names = sorted((before.parts.keys() | after.parts.keys()) - {NEUTRAL_DEPENDENCIES})
+    differing = [name for name in names if before.parts.get(name) != after.parts.get(name)]
+    if any(name.startswith("dependency ") for name in differing):
+        differing = [name for name in differing if name != DEPENDENCIES]
+    return said + [_say(name, before.parts.get(name), after.parts.get(name)) for name in differing]
+
+
+def _version(recipe: Recipe) -> str:
+    return split_cpv(recipe.cpv)[1]
+
+
+def _say(name: str, before: str | None, after: str | None) -> str:
+    title = name.removeprefix("variable ")
+    if name in ("USE", "FEATURES"):
+        old, new = set((before or "").split()), set((after or "").split())
+        moves = [*(f"+{flag}" for flag in sorted(new - old)), *(f"-{flag}" for flag in sorted(old - new))]
+        return f"{name}: {' '.join(moves)}"
+    if name == TOOLCHAIN:
+        return f"{name}: {_description(before)} -> {_description(after)}"
+    if name == DEPENDENCIES:
+        return "a dependency of its build dependencies changed"
+    if name.startswith(("distfile ", "dependency ", KERNEL)) or _is_hash(before) or _is_hash(after):
+        return f"{title} {'is new' if before is None else 'is gone' if after is None else 'changed'}"
+    return f"{title}: {_short(before)} -> {_short(after)}"
+
+
+def _description(value: str | None) -> str:
+    """A toolchain is its identity and what people call it."""
+    identity, _, name = (value or "nothing").partition(" ")
+    return f"{name} ({identity[:8]})" if name else identity
+
+
+def _is_hash(value: str | None) -> bool:
+    return bool(value and HASH.fullmatch(value))
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "nothing"
+    return value if len(value) <= SAID_CHARACTERS else f"{value[:SAID_CHARACTERS]}..."

@@ -8,7 +8,6 @@ from appliance.errors import Problem
 from appliance.run import run
 from appliance.sandbox import Sandbox
 from buildfarm import inside, root
-from buildfarm.key import Sources
 
 QUIET = ("--color=n", "--nospinner", "--quiet-build=y", "--ask=n")
 SETS = ("@system", "@world")
@@ -180,17 +179,6 @@ def read_state(sandbox: Sandbox, world: Sequence[str]) -> State:
         Installed(r["CPV"], int(r["BUILD_ID"] or 0), int(r["BUILD_TIME"] or 0), r["SLOT"]) for r in rows
     )
     return State(answer["header"], tuple(installed), answer["atoms"]["world"], answer["atoms"]["system"])
-
-
-def read_sources(sandbox: Sandbox, cpvs: Sequence[str]) -> tuple[dict[str, str], list[Sources]]:
-    """Files of the make.profile chain, and what each ebuild that is there is made of."""
-    answer = inside.ask(sandbox, {"sources": {"cpvs": list(cpvs)}})["sources"]
-    ebuilds = [
-        Sources(cpv, e["ebuild"], e["files"], e["eclasses"], tuple(e["distfiles"]))
-        for cpv, e in answer["ebuilds"].items()
-        if e
-    ]
-    return answer["profile"], ebuilds
 
 
 def plan(sandbox: Sandbox, argv: Sequence[str]) -> list[Action]:
