@@ -23,6 +23,8 @@ PROGRAMS = (
 LIBRARIES = "usr/lib/installer"
 KEY = "etc/distserver/release-key.gpg"
 MODULES = "lib/modules"
+# A root whose /lib is not merged into /usr may have them in either place.
+MODULE_PLACES = ("usr/lib/modules", "lib/modules")
 # What an installation never needs of a modular kernel, and most of its size.
 LEFT_OUT = (
     "drivers/accel", "drivers/bluetooth", "drivers/gpu", "drivers/iio", "drivers/infiniband", "drivers/input",
@@ -62,7 +64,7 @@ def build_installer(
         *overlay_entries(overlay("installer")),
         *_busybox(roots),
         *_programs(build_root),
-        *(_modules(target_root) if target_root else ()),
+        *(modules(target_root) if target_root else ()),
     ]
     archive = cpio(entries)
     kept = shelf / f"{hashlib.sha256(archive).hexdigest()}.zst"
@@ -167,12 +169,15 @@ def _libraries(root: View, program: Trail) -> Iterator[Entry]:
         yield file(name, needed.trail.path.read_bytes(), 0o755)
 
 
-def _modules(root: Path) -> Iterator[Entry]:
+def modules(root: Path) -> Iterator[Entry]:
     """Drivers of a modular kernel; a kernel with everything built in has none."""
-    base = View((root,)).find(MODULES)
-    for path in sorted(base.rglob("*")) if base else ():
-        name = path.relative_to(base).as_posix() if base else ""
-        below = "/".join(name.split("/")[2:])
-        if path.is_symlink() or not path.is_file() or below.startswith(LEFT_OUT):
-            continue
+    found: dict[str, Path] = {}
+    for place in MODULE_PLACES:
+        base = View((root,)).find(place)
+        for path in base.rglob("*") if base else ():
+            name = path.relative_to(base).as_posix() if base else ""
+            below = "/".join(name.split("/")[2:])
+            if not path.is_symlink() and path.is_file() and not below.startswith(LEFT_OUT):
+                found[name] = path
+    for name, path in sorted(found.items()):
         yield file(f"{MODULES}/{name}", path.read_bytes())

@@ -562,6 +562,37 @@ def test_a_kernel_that_is_not_the_releases_ends_the_step(partitioned: Box) -> No
     assert (partitioned.path / "target/etc/hostname").read_text() == "vm-1\n"
 
 
+def test_a_kernel_in_its_build_tree_is_brought_to_boot(partitioned: Box) -> None:
+    image = "target/usr/src/linux-6.6.30-gentoo/arch/x86/boot/bzImage"
+    lay(
+        partitioned.path,
+        {image: "new", "target/boot/vmlinuz-5": "old", "target/etc/x": "", "manifest.sig": ""},
+    )
+    (partitioned.path / "target/var/lib/distserver").mkdir(parents=True)
+    (partitioned.path / "manifest").write_text(f"FILE kernel 3 SHA256 {sha256(b'new')}\n")
+    partitioned.sh("set -e; check_kernel quiet")
+    assert (partitioned.path / "kernel").read_text() == "/boot/vmlinuz-6.6.30-gentoo\n"
+    assert (partitioned.path / "target/boot/vmlinuz-6.6.30-gentoo").read_text() == "new"
+
+
+def test_a_kernel_beside_its_modules_is_brought_to_boot(partitioned: Box) -> None:
+    image = "target/usr/lib/modules/6.6.30-x/vmlinuz"
+    lay(partitioned.path, {image: "new", "target/boot/grub/x": "", "target/etc/x": "", "manifest.sig": ""})
+    (partitioned.path / "target/var/lib/distserver").mkdir(parents=True)
+    (partitioned.path / "manifest").write_text(f"FILE kernel 3 SHA256 {sha256(b'new')}\n")
+    partitioned.sh("set -e; check_kernel quiet")
+    assert (partitioned.path / "kernel").read_text() == "/boot/vmlinuz-6.6.30-x\n"
+
+
+def test_grub_loads_the_initramfs_of_the_kernel_and_no_other(partitioned: Box) -> None:
+    lay(partitioned.path, {"kernel": "/boot/vmlinuz-6.6-x\n", "kernel.arguments": "quiet\n"})
+    lay(partitioned.path, {"target/boot/initramfs-6.5.img": ""})
+    assert "initrd" not in partitioned.sh("set -e; grub_config").stdout
+    lay(partitioned.path, {"target/boot/initramfs-6.6-x.img": ""})
+    text = partitioned.sh("set -e; grub_config").stdout
+    assert "rootwait ro quiet\n  initrd /boot/initramfs-6.6-x.img\n}" in text
+
+
 def test_the_index_names_the_pool_and_every_package_has_a_time(
     trusting: Box, keys: Path, server: Server, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pytest
 from appliance.errors import Problem
 from appliance.model import DiskLayout, Profile, StageSource
 from buildfarm import kernel_source
+from buildfarm.installer import modules
 from buildfarm.kernel import (
     Kernel,
     KernelFiles,
@@ -157,6 +158,18 @@ def test_a_kernel_that_hides_its_configuration_is_refused_when_something_was_ask
     assert objections("", hidden, arch="amd64", kconfigs={}) == []
     (said,) = objections("CONFIG_A=y\n", hidden, arch="amd64", kconfigs={})
     assert "without its configuration" in said
+
+
+@pytest.mark.parametrize(("place", "link"), [("lib", ""), ("usr/lib", "usr/lib"), ("usr/lib", "")])
+def test_the_installer_takes_modules_wherever_they_are(tmp_path: Path, place: str, link: str) -> None:
+    drivers = tmp_path / place / "modules/6.6/kernel/drivers"
+    for name in ("virtio/virtio.ko", "gpu/drm/drm.ko"):
+        (drivers / name).parent.mkdir(parents=True)
+        (drivers / name).write_text(name)
+    (drivers.parents[1] / "build").symlink_to("../../../src/linux-6.6")
+    if link:
+        (tmp_path / "lib").symlink_to(link)
+    assert [entry.name for entry in modules(tmp_path)] == ["lib/modules/6.6/kernel/drivers/virtio/virtio.ko"]
 
 
 ONE = Manifest(
