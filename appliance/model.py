@@ -251,6 +251,55 @@ class Package:
     """Its paragraph of a Packages index, without PATH."""
 
 
+class FailureKind(Enum):
+    """Why a package did not build."""
+
+    FETCH = "fetch"
+    UNPACK = "unpack"
+    PREPARE = "prepare"
+    CONFIGURE = "configure"
+    COMPILE = "compile"
+    TEST = "test"
+    INSTALL = "install"
+    MERGE = "merge"
+    """It was built and could not be put into the root: a collision, a failing pkg_preinst."""
+    SETUP = "setup"
+    """The ebuild refuses: pkg_pretend or pkg_setup."""
+    MEMORY = "memory"
+    DISK = "disk"
+    DISTCC = "distcc"
+    """Only on a compile host."""
+    RESOLVER = "resolver"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class FailureRecord:
+    """How often and why one package failed under one build key."""
+
+    profile: str
+    cpv: str
+    build_key: str
+    kind: FailureKind
+    evidence: str
+    """The line of the log that shows it."""
+    log: str
+    tail: str
+    count: int
+    first_at: float
+    last_at: float
+
+
+@dataclass(frozen=True)
+class Held:
+    """A package that stays at an older version, because the new one does not build."""
+
+    cpv: str
+    """The version that fails."""
+    at: str
+    """The one that stays."""
+
+
 @dataclass(frozen=True)
 class Release:
     id: str

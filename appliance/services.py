@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.boot import CHANNEL, BootDesk
+from appliance.desks.failures import FailureDesk
 from appliance.errors import Problem
 from appliance.facts import normal_mac
 from appliance.live import LiveSite
@@ -48,6 +49,7 @@ class Services:
         self.clock = clock
         self.store = Store(tree.store)
         self.desk = BootDesk(self.live, tree, self.store, clock)
+        self.failures = FailureDesk(self.store, clock)
 
     # machines
 
@@ -133,6 +135,7 @@ class Services:
             message = f"{type(failure).__name__}: {failure}"
             self.store.jobs.end(job, "failed", now=self.clock(), message=message)
             raise
+        self.failures.note(name, result.failed, keys=result.keys, built=result.built)
         if result.release is not None:
             self.store.releases.publish(result.release, CHANNEL, now=self.clock())
             counts = f"{len(result.built)} built, {len(result.reused)} reused"

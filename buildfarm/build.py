@@ -1,13 +1,14 @@
 """Builds a profile and publishes it as a release, or says why not."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.model import Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import gate, harvest, index, kernel, portage, release, root
-from buildfarm.compiling import Compiled, Failure, build_sandbox, compile_profile
+from buildfarm.compiling import Compiled, build_sandbox, compile_profile
+from buildfarm.failures import Failure
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
 from buildfarm.pool import Pool
 from buildfarm.root import Attempt
@@ -28,6 +29,8 @@ class BuildResult:
     built: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
     failed: tuple[Failure, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Build keys of everything that was wanted."""
     logs: Path | None = None
 
 
@@ -68,6 +71,7 @@ def _build(order: Order, attempt: Attempt) -> BuildResult:
         built=tuple(package.cpv for package in compiled.built),
         reused=tuple(package.cpv for package in compiled.reused),
         failed=compiled.failures,
+        keys=compiled.keys,
         logs=order.logs,
     )
     findings = _findings(order, compiled, image=_kernel(order, attempt, compiled.packages))
@@ -97,7 +101,7 @@ def _causes(compiled: Compiled) -> list[str]:
     """What a person wants to read first: which packages failed, or what emerge itself complained of."""
     if compiled.status != 0 and not compiled.failures:
         return [portage.explain(compiled.output)]
-    return [f"{failure.package} does not build, its log is {failure.log}" for failure in compiled.failures]
+    return [f"{failure.package} {failure}" for failure in compiled.failures]
 
 
 def _refused(order: Order, done: BuildResult, reasons: list[str]) -> BuildResult:

@@ -10,6 +10,7 @@ from appliance.model import Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
 from buildfarm import harvest, portage, recipes, root
+from buildfarm.failures import Failure, classify, plain
 from buildfarm.key import Recipe, build_key
 from buildfarm.order import Order, Progress, processors
 from buildfarm.portage import Action, State
@@ -18,16 +19,6 @@ from buildfarm.root import Attempt
 ANY_STATUS = range(-255, 256)
 TAIL_LINES = 30
 USABLE = ("installed", "provided", "available")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A package that did not build."""
-
-    package: str
-    log: Path | None
-    tail: str
-    """The last lines of its log."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +35,8 @@ class Compiled:
     built: tuple[Package, ...]
     reused: tuple[Package, ...]
     failures: tuple[Failure, ...]
+    keys: Mapping[str, str]
+    """Build keys of everything that was wanted."""
 
 
 def compile_profile(order: Order, attempt: Attempt) -> Compiled:
@@ -74,7 +67,8 @@ def compile_profile(order: Order, attempt: Attempt) -> Compiled:
         packages=packages,
         built=tuple(built),
         reused=tuple(package for package in packages if package in offered),
-        failures=_failures(order, run_.output),
+        failures=_failures(order, run_.output, keys),
+        keys=keys,
     )
 
 
@@ -164,11 +158,21 @@ def _watch(order: Order, lines: list[str]) -> Callable[[str], None]:
     return see
 
 
-def _failures(order: Order, output: str) -> tuple[Failure, ...]:
+def _failures(order: Order, output: str, keys: Mapping[str, str]) -> tuple[Failure, ...]:
     found = []
     for package, inside in sorted(portage.parse_failures(output).items()):
         log = order.logs / Path(inside).relative_to(root.LOGS) if inside else None
-        lines = log.read_text(errors="replace").splitlines() if log and log.is_file() else []
-        found.append(Failure(package, log, "\n".join(lines[-TAIL_LINES:])))
-        order.report(Progress("packages", f"failed, log {log}", package, status="failed"))
+        text = log.read_text(errors="replace") if log and log.is_file() else ""
+        said = classify(text)
+        failure = Failure(
+            package=package,
+            log=log,
+            tail="\n".join(plain(text).splitlines()[-TAIL_LINES:]),
+            kind=said.kind,
+            evidence=said.evidence,
+            build_key=keys.get(package, ""),
+            remembered=said.remembered,
+        )
+        found.append(failure)
+        order.report(Progress("packages", str(failure), package, status="failed"))
     return tuple(found)

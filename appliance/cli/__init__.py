@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance import daemon, demo
-from appliance.cli import machine, release
+from appliance.cli import failure, machine, release
 from appliance.cli.base import DEFAULT_STATE, Commands, services
 from appliance.daemon import Up
 from appliance.errors import Problem
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("profile")
     commands.add("login", cmd_login, "print a one-time link to the web page")
-    for group in (machine, release):
+    for group in (failure, machine, release):
         group.add(commands)
 
     stage = commands.group("stage", "stages")

@@ -5,6 +5,7 @@ from pathlib import Path
 from appliance.store.claims import Claims
 from appliance.store.database import Database
 from appliance.store.events import Events
+from appliance.store.failures import Failures
 from appliance.store.history import History
 from appliance.store.jobs import Jobs
 from appliance.store.machines import Machines
@@ -20,6 +21,7 @@ class Store:
         self.database = Database(path)
         self.machines = Machines(self.database)
         self.events = Events(self.database)
+        self.failures = Failures(self.database)
         self.jobs = Jobs(self.database)
         self.claims = Claims(self.database)
         self.history = History(self.database)

@@ -11,7 +11,7 @@ from buildfarm.build import BuildResult, Progress, Tools, build_profile
 from buildfarm.stage import Stage
 
 TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"
-MAKE_CONF = 'CFLAGS="{cflags}"\nFEATURES="-sandbox -usersandbox"\n'
+MAKE_CONF = 'CFLAGS="{cflags}"\nFEATURES="-sandbox -usersandbox {features}"\n'
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,13 @@ class FileLedger:
 
 @dataclass
 class Farmyard:
-    """Everything below one directory; `cflags` and `world` may be changed between builds."""
+    """Everything below one directory; `cflags`, `features` and `world` may be changed between builds."""
 
     path: Path
     build_stage: Stage
     install_stage: Stage
     cflags: str = "-O2"
+    features: str = ""
     world: tuple[str, ...] = ("app-misc/witness", "app-misc/slow", "sys-kernel/tiny-kernel")
     overlays: tuple[Repository, ...] = ()
     """Repositories beside the tiny one."""
@@ -75,7 +76,7 @@ class Farmyard:
             kernel_package="sys-kernel/tiny-kernel",
             kernel_arguments="",
             kernel_config="CONFIG_TINY=y\n",
-            portage={"make.conf": MAKE_CONF.format(cflags=self.cflags).encode()},
+            portage={"make.conf": MAKE_CONF.format(cflags=self.cflags, features=self.features).encode()},
             world=self.world,
             disk=DiskLayout((), 0),
             lineage=("one",),

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import main, parser
+from appliance.model import FailureKind, Held, Tree
 from appliance.overlays import HOME, example_site
+from appliance.services import Services
+from buildfarm.failures import Failure
 
 MAC = "52:54:00:00:00:01"
 
@@ -45,6 +48,23 @@ def test_a_machine_is_added_assigned_armed_and_listed(
     assert "armed" in said
     assert re.search(rf"^ *{MAC} +web1 +armed +vm ", said, re.MULTILINE)
     assert "profile vm, by hand" in said
+
+
+def test_what_failed_is_listed_shown_and_forgotten(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    desk = Services(Path(site[1]), Tree(Path(before[1]))).failures
+    failure = Failure("a/b-2", Path("/log"), "the end", FailureKind.COMPILE, "error: x", "key")
+    desk.note("vm", [failure], keys={"a/b-2": "key"}, built=[])
+    desk.hold("vm", [Held("a/b-2", "a/b-1")])
+    for words in (["list"], ["show", "a/b-2"], ["forget", "a/b-2"]):
+        assert main([*before, "failure", words[0], *site, *words[1:]]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"vm +a/b-2 +compile +1 .* error: x", said)
+    assert "vm holds a/b-1 instead of a/b-2 since" in said
+    assert "    the end\n" in said
+    assert main([*before, "failure", "show", *site, "a/b-2"]) == 1
 
 
 def test_a_broken_site_is_refused_with_every_mistake(

@@ -27,6 +27,7 @@ PURE = (
     "pxe/tftp.py",
     "pxe/script.py",
     "buildfarm/key.py",
+    "buildfarm/failures.py",
     "buildfarm/index.py",
     "buildfarm/manifest.py",
     "buildfarm/cpio.py",
