@@ -26,10 +26,12 @@ PURE = (
     "pxe/policy.py",
     "pxe/tftp.py",
     "pxe/script.py",
+    "buildfarm/complaints.py",
     "buildfarm/key.py",
     "buildfarm/failures.py",
     "buildfarm/index.py",
     "buildfarm/manifest.py",
+    "buildfarm/resolution.py",
     "buildfarm/cpio.py",
 )
 ACTING = {
@@ -107,7 +109,8 @@ def test_pure_modules_have_no_clock_no_socket_and_no_file(source: str) -> None:
 
 @pytest.mark.parametrize("source", sources())
 def test_only_run_py_runs_programs(source: str) -> None:
-    if source != "appliance/run.py":
+    # What is asked inside a root runs there, with the root's Python and without our modules.
+    if source not in ("appliance/run.py", "buildfarm/inside/plan.py"):
         assert "subprocess" not in heads(source)
 
 
