@@ -1,0 +1,1 @@
+"""Benchmarks of the farm, each a module with `run(emit)`."""
