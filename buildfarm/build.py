@@ -6,10 +6,11 @@ from pathlib import Path
 
 from appliance.model import Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
-from buildfarm import gate, harvest, index, kernel, portage, release, root
-from buildfarm.compiling import Compiled, build_sandbox, compile_profile
+from buildfarm import gate, harvest, index, kernel, outcome, portage, release, root
+from buildfarm.compiling import Compiled, build_sandbox, compile_profile, laid_files, made_of, recall
 from buildfarm.failures import Failure
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
+from buildfarm.outcome import Outcome
 from buildfarm.pool import Pool
 from buildfarm.root import Attempt
 from buildfarm.signing import Signer
@@ -56,16 +57,47 @@ def build_profile(
             progress(Progress("packages", f"kept {len(kept)} packages of an interrupted build"))
         tools = tools or Tools()
         order = take_order(site, profile, tree, ledger=packages, report=progress, tools=tools)
-        result = _build(order, own.begin(order.build_stage.sha256))
-        if result.release:
+        identity = made_of(order)
+        known = _known_outcome(order, own, identity)
+        attempt = own.begin(order.build_stage.sha256)
+        compiled = recall(known) if known else compile_profile(order, attempt)
+        result = _publish(order, attempt, compiled)
+        if result.release and not known:
             own.commit()
+            _remember(order, own, identity, compiled)
         else:
             own.discard()
         return result
 
 
-def _build(order: Order, attempt: Attempt) -> BuildResult:
-    compiled = compile_profile(order, attempt)
+def _known_outcome(order: Order, own: root.Root, identity: str) -> Outcome | None:
+    """What is in the root already when it, or another profile's, is made of just the same things."""
+    others = outcome.others(own)
+    known = outcome.read(own)
+    if known is None or known.identity != identity:
+        twin = outcome.twin(others, identity)
+        if twin is None:
+            files = outcome.digests(laid_files(order))
+            near = None if own.head() else outcome.nearest(others, files, order.build_stage.sha256)
+            if near and own.seed(near):
+                order.report(Progress("root", f"starts from that of {near.path.name}", status="done"))
+            return None
+        own.follow(twin)
+        order.report(Progress("root", f"is the same as that of {twin.path.name}", status="done"))
+        known = others[twin]
+        outcome.write(known, own)
+    whole = all(order.pool.holds(package.sha256) for package in known.packages)
+    return known if whole else None
+
+
+def _remember(order: Order, own: root.Root, identity: str, compiled: Compiled) -> None:
+    head = own.head()
+    assert head
+    files = outcome.digests(laid_files(order))
+    outcome.write(Outcome(identity, head.layers, files, compiled.state, compiled.packages), own)
+
+
+def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
     done = BuildResult(
         release=None,
         built=tuple(package.cpv for package in compiled.built),

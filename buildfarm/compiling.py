@@ -9,15 +9,17 @@ from appliance.errors import Problem
 from appliance.model import Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
-from buildfarm import harvest, portage, recipes, root
+from buildfarm import harvest, outcome, portage, recipes, root
 from buildfarm.failures import Failure, classify, plain
 from buildfarm.key import Recipe, build_key
 from buildfarm.order import Order, Progress, processors
+from buildfarm.outcome import Outcome
 from buildfarm.portage import Action, State
 from buildfarm.root import Attempt
 
 ANY_STATUS = range(-255, 256)
 TAIL_LINES = 30
+KERNEL_CONFIG = "etc/kernel/config.d/50-distserver.config"
 USABLE = ("installed", "provided", "available")
 
 
@@ -41,7 +43,7 @@ class Compiled:
 
 def compile_profile(order: Order, attempt: Attempt) -> Compiled:
     """Lay the configuration, offer known packages, run emerge, take what it finished into the pool."""
-    files = _with_kernel_config(order)
+    files = laid_files(order)
     root.lay(attempt.upper, order.build_stage.root, files, over=attempt.layers)
     sandbox = build_sandbox(order, attempt)
     before = portage.read_state(sandbox, order.profile.world)
@@ -105,9 +107,35 @@ def _world_file(order: Order, atom: str) -> Path:
     return order.site.path / "profiles" / order.profile.name / "world"
 
 
-def _with_kernel_config(order: Order) -> dict[str, root.Content]:
-    name = f"etc/kernel/config.d/50-{order.profile.name}.config"
-    return {**order.configuration, name: order.profile.kernel_config.encode()}
+def laid_files(order: Order) -> dict[str, root.Content]:
+    """What is laid into the build root; no name of the profile is in it, so that equal ones are equal."""
+    return {**order.configuration, KERNEL_CONFIG: order.profile.kernel_config.encode()}
+
+
+def made_of(order: Order) -> str:
+    """The identity of the root this order asks for."""
+    rules = {"environment": portage.environment(1), "update": portage.update(1), "chost": order.profile.chost}
+    return outcome.identity(
+        stage=order.build_stage.sha256,
+        revisions=[f"{one.repository} {one.revision}" for one in order.snapshots],
+        files=outcome.digests(laid_files(order)),
+        rules=json.dumps(rules, sort_keys=True),
+    )
+
+
+def recall(known: Outcome) -> Compiled:
+    """A finished root as if it had just been compiled: nothing was built, everything reused."""
+    return Compiled(
+        status=0,
+        output="",
+        ended_well=True,
+        state=known.state,
+        remaining=(),
+        packages=known.packages,
+        built=(),
+        reused=known.packages,
+        failures=(),
+    )
 
 
 def _recipes(order: Order, sandbox: Sandbox) -> dict[str, Recipe]:

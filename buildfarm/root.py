@@ -148,6 +148,15 @@ class Root:
             head.write(self.path / "head")
             return True
 
+    def follow(self, other: "Root") -> None:
+        """Become what another profile committed: it is made of just the same things."""
+        with self._layers_locked():
+            head = other.head()
+            if head is None:
+                raise ValueError(f"{other.path} has nothing committed")
+            head.write(self.path / "head")
+            self._drop_unnamed()
+
     def begin(self, stage: str) -> Attempt:
         """A new attempt over the committed layers; from nothing when the stage is another one now."""
         attempt = Attempt(self.path / "attempt")

@@ -41,6 +41,7 @@ class Farmyard:
     install_stage: Stage
     cflags: str = "-O2"
     features: str = ""
+    name: str = "one"
     world: tuple[str, ...] = ("app-misc/witness", "app-misc/slow", "sys-kernel/tiny-kernel")
     overlays: tuple[Repository, ...] = ()
     """Repositories beside the tiny one."""
@@ -49,7 +50,6 @@ class Farmyard:
     @classmethod
     def make(cls, path: Path, build_stage: Stage, install_stage: Stage) -> "Farmyard":
         shutil.copytree(TINY, path / "tiny")
-        (path / "site" / "profiles" / "one").mkdir(parents=True)
         return cls(path, build_stage, install_stage)
 
     @property
@@ -66,7 +66,7 @@ class Farmyard:
 
     def profile(self) -> Profile:
         return Profile(
-            name="one",
+            name=self.name,
             description="",
             arch="amd64",
             chost="x86_64-pc-linux-gnu",
@@ -79,11 +79,13 @@ class Farmyard:
             portage={"make.conf": MAKE_CONF.format(cflags=self.cflags, features=self.features).encode()},
             world=self.world,
             disk=DiskLayout((), 0),
-            lineage=("one",),
+            lineage=(self.name,),
         )
 
     def build(self) -> BuildResult:
-        (self.path / "site/profiles/one/world").write_text("\n".join(self.world))
+        place = self.path / "site" / "profiles" / self.name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "world").write_text("\n".join(self.world))
         stages = {"build": self.build_stage, "install": self.install_stage}
         tools = Tools(
             take_stage=lambda source, tree, say: stages[source.location],
@@ -93,7 +95,7 @@ class Farmyard:
         )
         profile = self.profile()
         repositories = (Repository("tiny", self.repository), *self.overlays)
-        site = Site(self.path / "site", "test", repositories, {"one": profile})
+        site = Site(self.path / "site", "test", repositories, {self.name: profile})
         self.seen.clear()
         return build_profile(site, profile, self.tree, self.ledger, self.seen.append, tools=tools)
 

@@ -185,3 +185,30 @@ def test_one_profile_is_built_once_at_a_time(farm: Farmyard) -> None:
         pytest.raises(Problem, match="being built already"),
     ):
         farm.build()
+
+
+def test_a_profile_made_of_the_same_things_takes_the_root_of_the_other(grown: Farmyard) -> None:
+    twin = replace(grown, name="two", seen=[])
+    result = twin.build()
+    assert result.reasons == ()
+    assert result.release
+    assert result.release.profile == "two"
+    assert result.built == ()
+    assert sorted(result.reused) == ALL
+    assert [p.message for p in twin.seen if p.step == "root"] == ["is the same as that of one"]
+    assert result.logs
+    assert not (result.logs / "emerge.out").exists()
+    assert Root(twin.tree.room("roots") / "two").head() == Root(twin.tree.room("roots") / "one").head()
+
+
+def test_a_new_profile_starts_from_the_root_that_is_most_like_it(grown: Farmyard) -> None:
+    other = replace(grown, name="two", world=("app-misc/witness", "sys-kernel/tiny-kernel"), seen=[])
+    result = other.build()
+    assert result.reasons == ()
+    assert result.release
+    assert result.built == ()
+    assert [p.message for p in other.seen if p.step == "root"] == ["starts from that of one"]
+    assert "app-misc/slow-1" not in result.reused
+    again = grown.build()
+    assert again.release
+    assert sorted(again.reused) == ALL
