@@ -135,6 +135,7 @@ def recall(known: Outcome) -> Compiled:
         built=(),
         reused=known.packages,
         failures=(),
+        keys={package.cpv: package.build_key for package in known.packages},
     )
 
 
