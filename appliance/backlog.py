@@ -192,7 +192,7 @@ RETRIES: Mapping[str, Retry] = {
     "disk": Retry(HOUR, DAY),
 }
 OTHERS = Retry(DAY, 7 * DAY)
-"""unpack, compile, test, resolver, unknown: the same inputs will most likely fail the same way."""
+"""unpack, compile, test, resolver and so on: the same inputs will most likely fail the same way."""
 
 
 def retry_at(kind: str, times: int, ended_at: float) -> float:
@@ -202,6 +202,11 @@ def retry_at(kind: str, times: int, ended_at: float) -> float:
     if doublings < 0:
         return ended_at
     return ended_at + min(rule.limit, rule.seconds * 2.0 ** min(doublings, 32))
+
+
+def leading_kind(kinds: Iterable[str]) -> str:
+    """Of several failures in one build, the one that may be tried again soonest; `resolver` of none."""
+    return min(sorted(kinds), key=lambda kind: RETRIES.get(kind, OTHERS).seconds, default="resolver")
 
 
 def critical_path(seconds: Mapping[str, float], needs: Mapping[str, Sequence[str]]) -> float:

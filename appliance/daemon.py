@@ -8,7 +8,6 @@ import pwd
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from pathlib import Path
 
 import waitress
 
+from appliance.desks.backlog import Unwanted
 from appliance.errors import Problem
+from appliance.foreman import Foreman
 from appliance.model import Tree
 from appliance.overlays import HOME
 from appliance.run import run
@@ -184,24 +185,31 @@ def web(asked: Up) -> None:
 
 
 def farm(asked: Up) -> None:
-    """The farm process: builds what is due, one profile after the other."""
+    """The farm process: keeps the backlog moving, each build being a process of its own."""
     services = Services(asked.site, Tree(asked.state))
-    idle = threading.Event()
-    while True:
-        services.store.jobs.interrupt_dead(now=time.time())
-        for name in services.due():
-            _build(services, name)
-        idle.wait(FARM_LOOK_SECONDS)
+
+    def argv(job: int, jobs: int) -> list[str]:
+        return [*DIE_TOGETHER, *asked.argv("build"), "--job", str(job), "--jobs", str(jobs)]
+
+    Foreman(services, argv, look_seconds=FARM_LOOK_SECONDS).run()
 
 
-def _build(services: Services, name: str) -> None:
-    """One build; whatever goes wrong is logged and the farm goes on."""
+def build_job(asked: Up, job: int, jobs: int) -> None:
+    """One build of the farm; whatever goes wrong is in its job, and the farm goes on."""
+    services = Services(asked.site, Tree(asked.state))
+    row = services.store.jobs.get(job)
+    if row is None:
+        log.info("there is no job %d any more", job)
+        return
+    name = row.profile
 
     def show(progress: Progress) -> None:
         log.info("%s: %s", name, progress)
 
     try:
-        result = services.build(name, show)
+        result = services.build(name, show, ticket=job, jobs=jobs)
+    except Unwanted as why:
+        log.info("%s: %s", name, why)
     except Problem as problem:
         log.error("%s: %s", name, problem)
     except Exception:

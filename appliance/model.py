@@ -218,6 +218,22 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
+class FarmSettings:
+    """How much the farm does at a time, and where its queue is."""
+
+    workers: int = 1
+    """Builds side by side on this machine."""
+    memory_bytes: int = 0
+    """What all builds together may need; 0: most of what the machine has."""
+    queue: str = "sqlite"
+    """`sqlite`, or the URL of a Redis that workers on other hosts share."""
+    staleness_seconds: float = 24 * 3600.0
+    """Newer inputs wait at most so long for a build of older ones."""
+    port: int = 0
+    """TCP port where workers on other hosts fetch and push; 0: there are none."""
+
+
+@dataclass(frozen=True)
 class Site:
     """All an admin says, read and checked."""
 
@@ -235,6 +251,7 @@ class Site:
     """Packages built at a time; 0: one for each processor."""
     ccache_bytes: int = 10 * 2**30
     """What the compiler caches of all toolchains may take together; 0: there are none."""
+    farm: FarmSettings = field(default_factory=FarmSettings)
 
 
 @dataclass(frozen=True)
@@ -347,6 +364,12 @@ class Job:
     """When newer inputs were first seen while it ran."""
     successor: bool = False
     """It stands in the place of a build that was stopped for newer inputs."""
+    not_before: float = 0.0
+    """When it may be tried again."""
+    max_jobs: int = 0
+    """At most so many packages at a time; 0: as the site says."""
+    peak_bytes: int = 0
+    """The most memory it used at one time; 0: not measured."""
 
 
 @dataclass(frozen=True)

@@ -21,3 +21,11 @@ def process_id(name: str) -> int | None:
     """The PID of the living process with this name."""
     number = name.partition("@")[0]
     return int(number) if number.isdigit() and name_process(int(number)) == name else None
+
+
+def parent_of(pid: int) -> int | None:
+    """The PID of a process's parent."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None

@@ -16,6 +16,7 @@ class Kind(Enum):
     BOOLEAN = "true or false"
     WORDS = "a list of texts"
     SIZE = 'a size such as "512 MiB"'
+    SPAN = 'a time such as "30 min", "12 h" or "2 d"'
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,18 @@ def parse_size(text: str) -> int | None:
     if not found or found[2].upper() not in UNITS:
         return None
     return int(found[1]) * UNITS[found[2].upper()]
+
+
+SPAN_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+SPAN = re.compile(r"\s*(\d+)\s*([a-z]+)\s*")
+
+
+def parse_span(text: str) -> float | None:
+    """Seconds of `30 min`, `12 h`, `2 d`; None when it is no time."""
+    found = SPAN.fullmatch(text)
+    if not found or found[2] not in SPAN_UNITS:
+        return None
+    return float(int(found[1]) * SPAN_UNITS[found[2]])
 
 
 def read_toml(file: Path, complaints: list[str]) -> tuple[dict[str, Any], str]:
@@ -108,3 +121,5 @@ def _fits(value: Any, kind: Kind) -> bool:
             return isinstance(value, list) and all(isinstance(word, str) for word in value)
         case Kind.SIZE:
             return isinstance(value, str) and parse_size(value) is not None
+        case Kind.SPAN:
+            return isinstance(value, str) and parse_span(value) is not None

@@ -6,11 +6,14 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from appliance.backlog import leading_kind
 from appliance.boot import CHANNEL, BootDesk
+from appliance.desks.backlog import BacklogDesk
 from appliance.desks.failures import FailureDesk
+from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
 from appliance.facts import normal_mac
 from appliance.live import LiveSite
@@ -27,7 +30,6 @@ log = logging.getLogger(__name__)
 
 HEX_MAC = re.compile(r"[0-9A-Fa-f]{12}")
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-RETRY_SECONDS = 24 * 3600.0
 DEBIAN_SOURCES = Path("metadata/debian-sources")
 
 
@@ -50,6 +52,7 @@ class Services:
         self.store = Store(tree.store)
         self.desk = BootDesk(self.live, tree, self.store, clock)
         self.failures = FailureDesk(self.store, clock)
+        self.backlog = BacklogDesk(self.live, self.store, clock, self.sources)
 
     # machines
 
@@ -122,19 +125,29 @@ class Services:
     def profiles(self) -> list[Profile]:
         return list(self.live.now().profiles.values())
 
-    def build(self, name: str, progress: Callable[[Progress], None]) -> BuildResult:
-        """Build a profile, publish the release when the gate lets it pass; one job of the farm."""
+    def build(
+        self, name: str, progress: Callable[[Progress], None], *, ticket: int | None = None, jobs: int = 0
+    ) -> BuildResult:
+        """Build a profile, publish the release when the gate lets it pass; one job of the farm.
+
+        `ticket` is a waiting job that a message of the queue named: Unwanted when it does not wait any more.
+        `jobs`: packages at a time, when the backlog allows less than the site.
+        """
         site = self.live.now()
+        site = replace(site, jobs=jobs or site.jobs)
         profile = find_profile(site, name)
-        self.store.jobs.interrupt_dead(now=self.clock())
-        job = self.store.jobs.start("build", name, now=self.clock(), inputs=self.inputs(profile))
+        job = self.backlog.take(profile, ticket).id
+        work = Work(self.store, job, progress, clock=self.clock)
         try:
-            self._fetch_distfiles(site, progress)
-            result = build_profile(site, profile, self.tree, self.store.packages, progress)
+            self._fetch_distfiles(site, work.report)
+            result = build_profile(site, profile, self.tree, work, work.report)
         except BaseException as failure:
             message = f"{type(failure).__name__}: {failure}"
-            self.store.jobs.end(job, "failed", now=self.clock(), message=message)
+            kind = failure_kind(failure)
+            self.store.jobs.end(job, "failed", now=self.clock(), message=message, failure=kind)
             raise
+        finally:
+            work.release()
         self.failures.note(name, result.failed, keys=result.keys, built=result.built)
         if result.release is not None:
             self.store.releases.publish(result.release, CHANNEL, now=self.clock())
@@ -144,7 +157,8 @@ class Services:
         else:
             message = "; ".join(result.reasons)
             log_name = result.logs.name if result.logs else ""
-            self.store.jobs.end(job, "failed", now=self.clock(), message=message, log=log_name)
+            kind = leading_kind(one.kind.value for one in result.failed)
+            self.store.jobs.end(job, "failed", now=self.clock(), message=message, log=log_name, failure=kind)
         return result
 
     def _fetch_distfiles(self, site: Site, progress: Callable[[Progress], None]) -> None:
@@ -154,21 +168,19 @@ class Services:
                     repository.location, self.tree, lambda text: progress(Progress("distfiles", text))
                 )
 
-    def inputs(self, profile: Profile) -> str:
-        """A hash of a profile and the repositories it is built from: another one is a reason to build."""
+    def sources(self) -> str:
+        """A hash of all repositories as they are now."""
         repositories = self.live.now().repositories
-        parts = [repr(profile), *(f"{one.name} {revision(local_tree(one))}" for one in repositories)]
+        parts = [f"{one.name} {revision(local_tree(one))}" for one in repositories]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
-    def due(self) -> list[str]:
-        """Profiles to build: made from other inputs, interrupted, never built, or failed a day ago."""
-        return [profile.name for profile in self.profiles() if self._is_due(profile)]
+    def inputs(self, profile: Profile) -> str:
+        """A hash of a profile and the repositories it is built from: another one is a reason to build."""
+        return self.backlog.inputs(profile)
 
-    def _is_due(self, profile: Profile) -> bool:
-        last = self.store.jobs.last("build", profile.name)
-        if last is None or last.state == "interrupted" or last.inputs != self.inputs(profile):
-            return True
-        return last.state == "failed" and self.clock() - (last.ended_at or 0.0) >= RETRY_SECONDS
+    def due(self) -> list[str]:
+        """Profiles to build now."""
+        return self.backlog.due()
 
     def releases(self, profile: str | None = None) -> list[tuple[Release, list[str]]]:
         """Newest first, each with the names of the channels that point at it."""

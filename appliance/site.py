@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import Problem
+from appliance.farm_settings import FARM, read_farm
 from appliance.kernel_choice import choose_kernel, kernel_config
 from appliance.model import (
     DiskLayout,
@@ -29,7 +30,7 @@ APPLIANCE = Keys(
         ),
         "http": Keys({"port": Kind.INTEGER, "address": Kind.TEXT}),
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
-        "farm": Keys({"jobs": Kind.INTEGER, "ccache": Kind.SIZE}),
+        "farm": FARM,
     },
     required=frozenset({"name", "repository"}),
 )
@@ -112,6 +113,7 @@ def read_site(path: Path) -> Site:
                 profiles[name] = profile
     repositories = tuple(_repository(path, entry, complaints) for entry in document["repository"])
     _check_rules(profiles, complaints)
+    farm = read_farm(document.get("farm", {}), path / "appliance.toml", complaints)
     _stop_on(path, complaints)
     http, web = document.get("http", {}), document.get("web", {})
     return Site(
@@ -125,6 +127,7 @@ def read_site(path: Path) -> Site:
         web_port=web.get("port", 8080),
         jobs=document.get("farm", {}).get("jobs", 0),
         ccache_bytes=parse_size(document.get("farm", {}).get("ccache", CCACHE)) or 0,
+        farm=farm,
     )
 
 

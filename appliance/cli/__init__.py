@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance import daemon, demo
-from appliance.cli import failure, machine, release
+from appliance.cli import failure, machine, queue, release
 from appliance.cli.base import DEFAULT_STATE, Commands, services
 from appliance.daemon import Up
 from appliance.errors import Problem
@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("profile")
     commands.add("login", cmd_login, "print a one-time link to the web page")
-    for group in (failure, machine, release):
+    for group in (failure, machine, queue, release):
         group.add(commands)
 
     stage = commands.group("stage", "stages")
@@ -80,8 +80,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--firmware", type=Firmware, choices=tuple(Firmware), default=Firmware.UEFI)
 
     made = commands.add("process", cmd_process, "one of the processes of `up`")
-    made.add_argument("name", choices=("boot", "farm", "web"))
+    made.add_argument("name", choices=("boot", "farm", "web", "build"))
     made.add_argument("--interface", required=True)
+    made.add_argument("--job", type=int, default=0, help="of build: the number of the job")
+    made.add_argument("--jobs", type=int, default=0, help="of build: packages at a time")
     return top
 
 
@@ -104,8 +106,12 @@ def cmd_up(asked: argparse.Namespace) -> int:
 
 
 def cmd_process(asked: argparse.Namespace) -> int:
+    what = Up(asked.site, asked.state, asked.interface)
+    if asked.name == "build":
+        daemon.build_job(what, asked.job, asked.jobs)
+        return 0
     processes = {"boot": daemon.boot, "farm": daemon.farm, "web": daemon.web}
-    processes[asked.name](Up(asked.site, asked.state, asked.interface))
+    processes[asked.name](what)
     return 0
 
 

@@ -1,13 +1,22 @@
 """Jobs: what waits to be done, what the farm is doing and what it did."""
 
 import sqlite3
-from collections.abc import Collection
+from dataclasses import dataclass, replace
 
+from appliance.backlog import Task
 from appliance.model import Job
 from appliance.process import own_name, process_id
 from appliance.store.database import Database
 
 ENDED = ("done", "failed", "replaced", "interrupted")
+
+
+@dataclass(frozen=True)
+class Wanted(Task):
+    """A task as it enters the backlog."""
+
+    successor: bool = False
+    """It stands in the place of a build that was stopped for newer inputs."""
 
 
 class Jobs:
@@ -16,35 +25,51 @@ class Jobs:
 
     def start(self, kind: str, profile: str, *, now: float, inputs: str = "") -> int:
         """Note a job of this process that did not wait."""
-        return self._insert(kind, profile, "running", now=now, inputs=inputs, owner=own_name(), wanted_at=now)
+        return self._insert(kind, profile, "running", now=now, inputs=inputs, owner=own_name())
 
-    def wait(self, kind: str, profile: str, *, now: float, inputs: str) -> int:
+    def wait(self, kind: str, wanted: Wanted, *, now: float) -> int:
         """Put a job into the backlog. One that waits already for other inputs is replaced.
 
         The profile has waited as long as the replaced one had.
         """
         with self.database.change():
-            wanted_at = now
-            for old in self.waiting(kind, profile):
-                if old.inputs == inputs:
+            for old in self.waiting(kind, wanted.profile):
+                if old.inputs == wanted.inputs:
+                    self._expect(old.id, replace(wanted, since=old.wanted_at, successor=old.successor))
                     return old.id
-                wanted_at = min(wanted_at, old.wanted_at)
+                since = min(wanted.since, old.wanted_at)
+                wanted = replace(wanted, since=since, successor=wanted.successor or old.successor)
                 self.end(old.id, "replaced", now=now, message="newer inputs came before it started")
-            return self._insert(kind, profile, "waiting", now=now, inputs=inputs, wanted_at=wanted_at)
+            job = self._insert(kind, wanted.profile, "waiting", now=now, inputs=wanted.inputs)
+            self._expect(job, wanted)
+            return job
 
-    def expect(
-        self, job: int, *, seconds: float, memory_bytes: int, work: Collection[str], security: bool
-    ) -> None:
-        """Note what a job will probably need."""
+    def _expect(self, job: int, wanted: Wanted) -> None:
         self.database.execute(
-            "UPDATE job SET expected_seconds = ?, expected_bytes = ?, work = ?, security = ? WHERE id = ?",
-            (seconds, memory_bytes, " ".join(sorted(work)), security, job),
+            "UPDATE job SET wanted_at = ?, security = ?, expected_seconds = ?, expected_bytes = ?, work = ?,"
+            " not_before = ?, max_jobs = ?, successor = ? WHERE id = ?",
+            (
+                wanted.since,
+                wanted.security,
+                wanted.expected.seconds,
+                wanted.expected.memory_bytes,
+                " ".join(sorted(wanted.work)),
+                wanted.not_before,
+                wanted.jobs,
+                wanted.successor,
+                job,
+            ),
         )
 
     def claim(self, job: int, *, now: float, owner: str = "") -> bool:
-        """Make a waiting job one's own; False: somebody else has it or nobody wants it any more."""
+        """Make a waiting job one's own.
+
+        False: somebody else has it, nobody wants it any more, or another one of this profile runs.
+        """
         taken = self.database.execute(
-            "UPDATE job SET state = 'running', started_at = ?, owner = ? WHERE id = ? AND state = 'waiting'",
+            "UPDATE job SET state = 'running', started_at = ?, owner = ? WHERE id = ? AND state = 'waiting'"
+            " AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'running'"
+            " AND other.kind = job.kind AND other.profile = job.profile)",
             (now, owner or own_name(), job),
         )
         return taken.rowcount == 1
@@ -52,6 +77,10 @@ class Jobs:
     def note(self, job: int, message: str) -> None:
         """Say how far a running job is."""
         self.database.execute("UPDATE job SET message = ? WHERE id = ? AND state = 'running'", (message, job))
+
+    def measure(self, job: int, peak_bytes: int) -> None:
+        """Note how much memory a job took at most."""
+        self.database.execute("UPDATE job SET peak_bytes = ? WHERE id = ?", (peak_bytes, job))
 
     def supersede(self, job: int, *, now: float) -> None:
         """Newer inputs than a running job's were seen; only the first time counts."""
@@ -105,26 +134,28 @@ class Jobs:
             f"WHERE kind = ? AND profile = ? AND {started} ORDER BY id DESC LIMIT ?", (kind, profile, limit)
         )
 
+    def has_done(self, kind: str, label: str) -> bool:
+        """Whether a job with this label of work was done."""
+        return (
+            self.database.row(
+                "SELECT 1 FROM job WHERE kind = ? AND state = 'done' AND ' ' || work || ' ' LIKE ? LIMIT 1",
+                (kind, f"% {label} %"),
+            )
+            is not None
+        )
+
     def last(self, kind: str, profile: str) -> Job | None:
         """The newest one that started and was not stopped for newer inputs."""
         found = self.recent(kind, profile, 1)
         return found[0] if found else None
 
     def _insert(
-        self,
-        kind: str,
-        profile: str,
-        state: str,
-        *,
-        now: float,
-        inputs: str,
-        wanted_at: float,
-        owner: str = "",
+        self, kind: str, profile: str, state: str, *, now: float, inputs: str, owner: str = ""
     ) -> int:
         row = self.database.execute(
             "INSERT INTO job (kind, profile, state, started_at, inputs, owner, wanted_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (kind, profile, state, now, inputs, owner, wanted_at),
+            (kind, profile, state, now, inputs, owner, now),
         )
         return int(row.lastrowid or 0)
 
@@ -157,4 +188,7 @@ def _job(row: sqlite3.Row) -> Job:
         failure=row["failure"],
         superseded_at=row["superseded_at"],
         successor=bool(row["successor"]),
+        not_before=row["not_before"],
+        max_jobs=row["max_jobs"],
+        peak_bytes=row["peak_bytes"],
     )

@@ -18,6 +18,7 @@ from appliance.backlog import (
     critical_path,
     fewer_jobs,
     gives_way,
+    leading_kind,
     order,
     retry_at,
     schedule,
@@ -160,6 +161,12 @@ def test_a_running_build_is_finished_unless_newer_inputs_wait_longer_than_the_bo
 def test_retries_come_later_and_later(kind: str, waits: list[float]) -> None:
     assert [retry_at(kind, times, NOW) - NOW for times in range(1, len(waits) + 1)] == waits
     assert retry_at(kind, 10_000, NOW) - NOW <= 7 * DAY
+
+
+def test_a_build_is_tried_again_when_the_first_of_its_failures_may_be() -> None:
+    assert leading_kind(["compile", "fetch", "test"]) == "fetch"
+    assert leading_kind(["test", "compile"]) == "compile"
+    assert leading_kind([]) == "resolver"
 
 
 def test_the_critical_path_is_the_longest_chain() -> None:

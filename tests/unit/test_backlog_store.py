@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from appliance.backlog import Expected
 from appliance.process import name_process, own_name, process_id
 from appliance.run import running
 from appliance.store import Store
 from appliance.store.history import DEFAULT, KEPT, Effort, Subject
+from appliance.store.jobs import Wanted
 
 HERE = own_name()
 
@@ -37,9 +39,9 @@ def test_a_process_that_ended_has_no_name_even_before_it_is_waited_for() -> None
 
 
 def test_newer_inputs_replace_a_waiting_job_and_keep_its_age(store: Store) -> None:
-    old = store.jobs.wait("build", "vm", now=10.0, inputs="monday")
-    assert store.jobs.wait("build", "vm", now=15.0, inputs="monday") == old
-    new = store.jobs.wait("build", "vm", now=20.0, inputs="tuesday")
+    old = store.jobs.wait("build", Wanted("vm", "monday", since=10.0), now=10.0)
+    assert store.jobs.wait("build", Wanted("vm", "monday", since=15.0), now=15.0) == old
+    new = store.jobs.wait("build", Wanted("vm", "tuesday", since=20.0), now=20.0)
     (waiting,) = store.jobs.waiting("build")
     assert (waiting.id, waiting.inputs, waiting.wanted_at) == (new, "tuesday", 10.0)
     replaced = store.jobs.get(old)
@@ -49,7 +51,7 @@ def test_newer_inputs_replace_a_waiting_job_and_keep_its_age(store: Store) -> No
 
 
 def test_a_waiting_job_is_claimed_once(store: Store, tmp_path: Path) -> None:
-    job = store.jobs.wait("build", "vm", now=10.0, inputs="x")
+    job = store.jobs.wait("build", Wanted("vm", "x", since=10.0), now=10.0)
     assert store.jobs.claim(job, now=11.0)
     assert not Store(tmp_path / "store.sqlite").jobs.claim(job, now=12.0)
     (found,) = store.jobs.running()
@@ -57,8 +59,8 @@ def test_a_waiting_job_is_claimed_once(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_replaced_job_is_not_claimed(store: Store) -> None:
-    job = store.jobs.wait("build", "vm", now=10.0, inputs="x")
-    store.jobs.wait("build", "vm", now=10.0, inputs="y")
+    job = store.jobs.wait("build", Wanted("vm", "x", since=10.0), now=10.0)
+    store.jobs.wait("build", Wanted("vm", "y", since=10.0), now=10.0)
     assert not store.jobs.claim(job, now=11.0)
 
 
@@ -74,23 +76,41 @@ def test_a_job_that_was_stopped_does_not_end_a_second_time(store: Store) -> None
 
 
 def test_a_job_of_a_dead_process_is_interrupted_and_one_of_another_host_is_not(store: Store) -> None:
-    dead = store.jobs.wait("build", "a", now=1.0, inputs="")
+    dead = store.jobs.wait("build", Wanted("a", "", since=1.0), now=1.0)
     assert store.jobs.claim(dead, now=2.0, owner=dead_process())
-    far = store.jobs.wait("warm", "b", now=1.0, inputs="")
+    far = store.jobs.wait("warm", Wanted("b", "", since=1.0), now=1.0)
     assert store.jobs.claim(far, now=2.0, owner="builder2@77")
     assert [job.id for job in store.jobs.interrupt_dead(now=3.0)] == [dead]
 
 
 def test_what_a_job_needs_is_remembered(store: Store) -> None:
-    job = store.jobs.wait("build", "vm", now=1.0, inputs="x")
-    store.jobs.expect(job, seconds=12.5, memory_bytes=2048, work={"b", "a"}, security=True)
-    store.jobs.succeed(job)
+    expected = Expected(12.5, 2048)
+    wanted = Wanted("vm", "x", 1.0, expected, True, frozenset("ab"), 7.0, 2, successor=True)
+    job = store.jobs.wait("build", wanted, now=3.0)
     store.jobs.supersede(job, now=5.0)
     store.jobs.supersede(job, now=6.0)
+    store.jobs.measure(job, 77)
     found = store.jobs.get(job)
     assert found
     assert (found.expected_seconds, found.expected_bytes, found.work) == (12.5, 2048, ("a", "b"))
     assert (found.security, found.successor, found.superseded_at) == (True, True, 5.0)
+    assert (found.wanted_at, found.not_before, found.max_jobs, found.peak_bytes) == (1.0, 7.0, 2, 77)
+    newer = store.jobs.wait("build", Wanted("vm", "y", 9.0), now=9.0)
+    found = store.jobs.get(newer)
+    assert found
+    assert found.successor
+    assert found.wanted_at == 1.0
+
+
+def test_labels_of_work_that_was_done_are_known(store: Store) -> None:
+    for label in ("ab", "cd"):
+        store.jobs.wait("build", Wanted(label, "x", 1.0, work=frozenset({label, "z"})), now=1.0)
+    job = store.jobs.waiting("build", "ab")[0].id
+    assert store.jobs.claim(job, now=2.0)
+    store.jobs.end(job, "done", now=3.0)
+    assert store.jobs.has_done("build", "ab")
+    assert not store.jobs.has_done("build", "a")
+    assert not store.jobs.has_done("build", "cd")
 
 
 def test_packages_are_claimed_all_or_none(store: Store) -> None:

@@ -180,3 +180,27 @@ def test_the_bound_of_the_compiler_cache_is_a_size(site: Path) -> None:
     assert read_site(site).ccache_bytes == 0
     edit(site / "appliance.toml", 'ccache = "0"', 'ccache = "much"')
     assert "farm.ccache: expected a size" in complaint(site)
+
+
+def test_the_farms_settings_are_read(site: Path) -> None:
+    text = 'workers = 3\nmemory = "8 GiB"\nstaleness = "2 d"\nqueue = "redis://10.0.0.1/0"\nport = 8090\n'
+    edit(site / "appliance.toml", "jobs = 0\n", f"jobs = 0\n{text}")
+    farm = read_site(site).farm
+    assert (farm.workers, farm.memory_bytes, farm.staleness_seconds) == (3, 8 << 30, 2 * 86400)
+    assert (farm.queue, farm.port) == ("redis://10.0.0.1/0", 8090)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("workers = 0", "farm.workers: expected at least 1, got 0"),
+        ('queue = "rabbit"', 'farm.queue: expected "sqlite" or a URL'),
+        ('staleness = "soon"', 'expected a time such as "30 min"'),
+        ('memory = "lots"', "expected a size such as"),
+        ("port = 70000", "expected a TCP port or 0"),
+        ("worker = 2", "did you mean workers?"),
+    ],
+)
+def test_a_wrong_setting_of_the_farm_is_named(site: Path, line: str, said: str) -> None:
+    edit(site / "appliance.toml", "jobs = 0\n", f"{line}\n")
+    assert said in complaint(site)

@@ -9,6 +9,9 @@ STEP: tuple[str, ...] = (
     "ALTER TABLE job ADD COLUMN failure TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE job ADD COLUMN superseded_at REAL",
     "ALTER TABLE job ADD COLUMN successor INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE job ADD COLUMN not_before REAL NOT NULL DEFAULT 0",
+    "ALTER TABLE job ADD COLUMN max_jobs INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE job ADD COLUMN peak_bytes INTEGER NOT NULL DEFAULT 0",
     "CREATE INDEX job_profile ON job (kind, profile, id)",
     "CREATE INDEX job_state ON job (state)",
     """CREATE TABLE effort (

@@ -1,0 +1,87 @@
+"""A build under way: its claims on packages, how far it is, and what each package cost."""
+
+import errno
+import threading
+from collections.abc import Callable, Collection, Sequence
+
+from appliance.backlog import span
+from appliance.model import Package
+from appliance.process import own_name
+from appliance.run import CommandFailed
+from appliance.store import Store
+from buildfarm.order import Progress, Report
+
+LOOK_AGAIN_SECONDS = 1.0
+
+
+class Work:
+    """The ledger of one build: what another build makes right now is waited for and then reused."""
+
+    def __init__(
+        self,
+        store: Store,
+        job: int,
+        report: Report,
+        *,
+        clock: Callable[[], float],
+        look_again_seconds: float = LOOK_AGAIN_SECONDS,
+    ) -> None:
+        self.store = store
+        self.job = job
+        self.clock = clock
+        self.owner = own_name()
+        self._report = report
+        self._look_again_seconds = look_again_seconds
+        self._claimed: set[str] = set()
+        self.made: dict[str, Package] = {}
+        """cpv -> package of everything this build put into the pool."""
+
+    def known(self, keys: Collection[str]) -> Sequence[Package]:
+        """Packages of the pool with these build keys; returns when nobody else is building a missing one."""
+        begun, told, idle = self.clock(), "", threading.Event()
+        while True:
+            found = self.store.packages.known(keys)
+            missing = set(keys) - {package.build_key for package in found}
+            others = self.store.claims.take(missing, self.owner, now=self.clock())
+            if not others:
+                self._claimed |= missing
+                if told:
+                    waited = f"the other build is done, waited {span(self.clock() - begun)}"
+                    self.report(Progress("plan", waited))
+                return found
+            if self._claimed:
+                # Waiting with claims of one's own, two builds could wait for each other for ever.
+                return found
+            if told != (told := self._whose(others)):
+                self.report(Progress("plan", f"waiting: {told} builds {len(others)} of the same packages"))
+            idle.wait(self._look_again_seconds)
+
+    def remember(self, package: Package) -> None:
+        self.store.packages.remember(package)
+        self.made[package.cpv] = package
+
+    def report(self, progress: Progress) -> None:
+        """Pass it on, and keep it where `distserver queue` finds it."""
+        self.store.jobs.note(self.job, str(progress))
+        self._report(progress)
+
+    def release(self) -> None:
+        self.store.claims.release(self.owner)
+
+    def _whose(self, others: dict[str, str]) -> str:
+        owners = set(others.values())
+        names = sorted({job.profile for job in self.store.jobs.running() if job.owner in owners})
+        return ", ".join(names) or ", ".join(sorted(owners))
+
+
+def failure_kind(failure: BaseException) -> str:
+    """The kind of a failure that was no package's."""
+    if isinstance(failure, KeyboardInterrupt):
+        return "interrupted"
+    if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk"
+    if isinstance(failure, MemoryError):
+        return "memory"
+    if isinstance(failure, CommandFailed) and "No space left on device" in failure.output:
+        return "disk"
+    return "unknown"

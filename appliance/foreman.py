@@ -1,0 +1,109 @@
+"""The farm's loop: finds what is due, releases it in order, keeps workers busy, stops what is stale."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from appliance.process import parent_of, process_id
+from appliance.queue import BUILDS, Queue, Workers, farm_secret, open_huey
+from appliance.run import run
+from appliance.services import Services
+
+log = logging.getLogger(__name__)
+
+STEP_SECONDS = 1.0
+LOST_SECONDS = 10.0
+"""A released job that is neither in the queue nor with a worker for so long is released again."""
+HEALTH_SECONDS = 10.0
+ANY_STATUS = range(-255, 256)
+
+
+class Foreman:
+    """One for each state directory. What it knows besides the store may be lost at any moment."""
+
+    def __init__(
+        self,
+        services: Services,
+        argv: Callable[[int, int], Sequence[str]],
+        *,
+        look_seconds: float,
+        lost_seconds: float = LOST_SECONDS,
+    ) -> None:
+        """`argv(job, jobs)` is the program that does one job, in a process of its own."""
+        self.services = services
+        self.argv = argv
+        self.look_seconds = look_seconds
+        self.lost_seconds = lost_seconds
+        self.bell = threading.Event()
+        self._in_hand: set[int] = set()
+        self._released: dict[int, float] = {}
+        self._ended = False
+        self._look_at = 0.0
+        tree, settings = services.tree, services.live.now().farm
+        self.huey = open_huey(settings.queue, tree, farm_secret(tree))
+        self.queue = Queue(self.huey, BUILDS, self._do)
+        self.workers = Workers(self.huey, settings.workers)
+
+    def run(self) -> None:
+        """Work until the process is ended; its children end with it."""
+        self.workers.start()
+        healthy_at = time.monotonic()
+        while True:
+            self.step()
+            if time.monotonic() - healthy_at > HEALTH_SECONDS:
+                healthy_at = time.monotonic()
+                self.workers.check_worker_health()
+            self.bell.wait(STEP_SECONDS)
+            self.bell.clear()
+
+    def step(self) -> None:
+        """Compare what should be with what is, once; whatever goes wrong is logged and tried again."""
+        try:
+            dead = self.services.store.jobs.interrupt_dead(now=self.services.clock())
+            if dead or self._ended or time.monotonic() >= self._look_at:
+                self._ended = False
+                self._look_at = time.monotonic() + self.look_seconds
+                self.services.backlog.refresh()
+            self._stop_stale()
+            self._release()
+        except Exception:
+            log.exception("the farm goes on")
+
+    def _release(self) -> None:
+        """Give those that may start to the queue."""
+        backlog, now = self.services.backlog, time.monotonic()
+        waiting = {job.id for job in self.services.store.jobs.waiting("build")}
+        self._released = {job: at for job, at in self._released.items() if job in waiting}
+        old = {job for job, at in self._released.items() if now - at >= self.lost_seconds}
+        for lost in sorted(old - self.queue.pending() - self._in_hand if old else ()):
+            log.warning("the queue lost job %d, it is put in again", lost)
+            del self._released[lost]
+        for place, (job, decision) in enumerate(backlog.decide(self._released)):
+            if decision.starts:
+                log.info("%s: starting, %s", job.profile, decision.why)
+                self.queue.put(job.id, decision.jobs, priority=-place)
+                self._released[job.id] = now
+
+    def _stop_stale(self) -> None:
+        for job in self.services.backlog.stale():
+            pid = process_id(job.owner)
+            if pid is None or parent_of(pid) != os.getpid():
+                continue  # a person started it
+            log.info("%s: stopped for newer inputs", job.profile)
+            self.services.backlog.stop(job)
+            os.kill(pid, signal.SIGTERM)
+
+    def _do(self, job: int, jobs: int) -> None:
+        """One job, in a worker's thread: a process of its own may crash or run out of memory alone."""
+        self._in_hand.add(job)
+        try:
+            finished = run(self.argv(job, jobs), on_line=lambda line: log.info("%s", line), ok=ANY_STATUS)
+            if finished.status < 0:
+                log.warning("the process of job %d was ended by signal %d", job, -finished.status)
+        finally:
+            self._in_hand.discard(job)
+            self._ended = True
+            self.bell.set()
