@@ -8,18 +8,20 @@ what happens to every package: order, ccache and distcc, build key, pool, index,
 
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import kconfig
 from appliance.errors import Problem
-from appliance.model import Profile, Repository
+from appliance.model import Profile, Repository, Snapshot
 from appliance.overlays import overlay
-from buildfarm import kernel
+from buildfarm import inside, kernel, root
 from buildfarm.index import split_cpv
 
 REPOSITORY = "distserver-kernels"
+FRAGMENTS = "etc/kernel/config.d"
 # What a kernel needs to be compiled, by its name in the Gentoo repository; only those that the repositories
 # of the site have become dependencies: a small site brings the same programs in its stage.
 TOOLS = (
@@ -111,11 +113,37 @@ def write_repository(
 
 
 def configuration(profile: Profile) -> dict[str, bytes]:
-    """The files of /etc/kernel in the build root, by name relative to /.
+    """The files of /etc/kernel/config.d in the build root, by name relative to /; none names the profile.
 
-    Gentoo's kernel-build.eclass and distserver-kernel read config.d, too; the base is for sources only.
+    Gentoo's kernel-build.eclass and distserver-kernel merge `*.config`, too; the base is for sources only.
     """
-    files = {f"etc/kernel/config.d/50-{profile.name}.config": profile.kernel_config.encode()}
+    files = {f"{FRAGMENTS}/50-distserver.config": profile.kernel_config.encode()}
     if profile.kernel_source:
-        files["etc/kernel/base"] = profile.kernel_base.encode()
+        files[f"{FRAGMENTS}/base"] = profile.kernel_base.encode()
     return files
+
+
+def options(profile: Profile) -> str:
+    """All that decides about a kernel besides its sources, as a text for its recipe."""
+    return "".join(f"{name}\n{text.decode()}\n" for name, text in sorted(configuration(profile).items()))
+
+
+def make_repository(
+    profile: Profile,
+    room: Path,
+    *,
+    stage: Path,
+    snapshots: Sequence[Snapshot],
+    configuration: Mapping[str, root.Content],
+) -> Repository:
+    """Ask Portage, in a bare root of this profile, for the sources, and write the repository below `room`.
+
+    `room` is the farm's own directory of such repositories, `stage` the root of the build stage,
+    `configuration` the files of /etc/portage.
+    """
+    with tempfile.TemporaryDirectory(prefix=".ask-", dir=room) as scratch:
+        root.lay(Path(scratch) / "upper", stage, configuration)
+        sandbox = root.client_sandbox(Path(scratch), stage, snapshots, shelves=(), env={"FEATURES": "-news"})
+        answer = inside.ask(sandbox, {"kernel_source": question(profile)})["kernel_source"]
+    masters = [one.repository for one in snapshots]
+    return write_repository(profile, read_answer(profile, answer), room / profile.name, masters=masters)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.model import Package, Profile, Repository, Site, Snapshot, StageSource, Tree
-from buildfarm import root, stage
+from buildfarm import kernel_source, root, stage
 from buildfarm.egencache import regenerator
 from buildfarm.installer import build_installer
 from buildfarm.pool import Pool
-from buildfarm.snapshot import Regenerate, take_all
+from buildfarm.snapshot import Regenerate, take, take_all
 
 
 class PackageLedger(Protocol):
@@ -120,8 +120,20 @@ def take_order(
     regenerate = regenerator(
         build_stage.root, site.repositories[0].name, lambda text: report(Progress("snapshot", text))
     )
-    taken = tools.take_snapshots(site.repositories, tree.room("snapshots").resolve(), regenerate=regenerate)
+    room = tree.room("snapshots").resolve()
+    taken = tools.take_snapshots(site.repositories, room, regenerate=regenerate)
     configuration = root.configuration(profile, site.repositories, taken)
+    if profile.kernel_source:
+        kernels = kernel_source.make_repository(
+            profile,
+            tree.room("kernels").resolve(),
+            stage=build_stage.root,
+            snapshots=taken,
+            configuration=configuration,
+        )
+        main = site.repositories[0].name
+        taken = (*taken, take(kernels, room, known=taken, main=main, regenerate=regenerate))
+        configuration = root.configuration(profile, (*site.repositories, kernels), taken)
     for one in taken:
         report(Progress("snapshot", f"{one.repository} {one.revision[:12]}", status="done"))
     stamp = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%SZ")

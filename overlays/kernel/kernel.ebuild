@@ -41,7 +41,8 @@ kernel_make() {
 }
 
 src_configure() {
-	local base="${BROOT}/etc/kernel/base" fragments="${BROOT}/etc/kernel/config.d"
+	local fragments="${BROOT}/etc/kernel/config.d"
+	local base="${fragments}/base"
 	case $(< "${base}") in
 		defconfig|tinyconfig|allnoconfig|alldefconfig) kernel_make -s "$(< "${base}")" ;;
 		*) cp "${base}" .config || die ;;

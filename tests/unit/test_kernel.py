@@ -227,12 +227,14 @@ def test_an_older_version_does_not_stay_in_the_farms_repository(tmp_path: Path) 
 
 def test_the_options_are_files_of_the_build_root() -> None:
     assert kernel_source.configuration(PROFILE) == {
-        "etc/kernel/config.d/50-p.config": b"CONFIG_A=y\n",
-        "etc/kernel/base": b"defconfig",
+        "etc/kernel/config.d/50-distserver.config": b"CONFIG_A=y\n",
+        "etc/kernel/config.d/base": b"defconfig",
     }
     assert list(kernel_source.configuration(replace(PROFILE, kernel_source=""))) == [
-        "etc/kernel/config.d/50-p.config"
+        "etc/kernel/config.d/50-distserver.config"
     ]
+    assert kernel_source.options(PROFILE) != kernel_source.options(replace(PROFILE, kernel_base="tinyconfig"))
+    assert kernel_source.options(PROFILE) == kernel_source.options(replace(PROFILE, name="other"))
 
 
 def test_a_processor_whose_image_nobody_knows_is_a_problem() -> None:
