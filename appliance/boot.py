@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.channels import Channels
 from appliance.decision import decide, may_install
 from appliance.errors import Problem
 from appliance.facts import parse_facts
@@ -23,11 +24,11 @@ from appliance.model import (
     NetBoot,
     Tree,
 )
+from appliance.statement import RELEASE_ID
 from appliance.store import Store
 
 log = logging.getLogger(__name__)
 
-CHANNEL = "stable"
 INSTALL_SECONDS = 3600.0
 REPORT_SECONDS = 24 * 3600.0
 POLL_SECONDS = 3
@@ -35,7 +36,6 @@ MESSAGE_CHARACTERS = 8000
 STATUSES = ("begin", "done", "failed", "note")
 STAGE = re.compile(r"[a-z][a-z0-9-]{0,30}")
 HEX = re.compile(r"[0-9a-f]{64}")
-RELEASE_ID = re.compile(r"\d{8}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,21 @@ class Report:
 class BootDesk:
     """Answers every question of the boot server from the store and the site."""
 
-    def __init__(self, live: LiveSite, tree: Tree, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, live: LiveSite, tree: Tree, store: Store, channels: Channels, clock: Callable[[], float]
+    ) -> None:
         self.live = live
         self.tree = tree
         self.store = store
+        self.channels = channels
         self.clock = clock
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         """What this machine boots; changes nothing."""
         machine = self.store.machines.get(mac)
-        own = None
-        if machine and machine.profile:
-            own = self.store.releases.channel(machine.profile, CHANNEL)
-        newest = self.store.releases.all()
-        return decide(machine, own_release=own, any_release=newest[0].id if newest else None)
+        own = self._own_release(machine) if machine else None
+        newest = self.store.releases.newest_sound()
+        return decide(machine, own_release=own, any_release=newest.id if newest else None)
 
     def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
         """Like boot_target, with the installer's kernel arguments and, for an armed machine, its token."""
@@ -105,8 +106,7 @@ class BootDesk:
             else:
                 reason = machine.problem or f"it is {machine.state.value}, not armed"
         if may_install(machine):
-            own = self.store.releases.channel(machine.profile or "", CHANNEL)
-            if own is None:
+            if self._own_release(machine) is None:
                 return f"wait {POLL_SECONDS} profile {machine.profile} has no release yet"
             return f"install {self._token(machine.mac)}"
         if machine.state is MachineState.INSTALLED:
@@ -136,8 +136,10 @@ class BootDesk:
             return self._note(mac, report)
 
     def release_file(self, release: str, name: str) -> Path | None:
-        """A file of a published release, None when there is none."""
+        """A file of a sealed release, None when there is none or when it does not verify."""
         if not RELEASE_ID.fullmatch(release) or name in ("", ".", "..") or "/" in name or "\0" in name:
+            return None
+        if self.store.releases.fault(release):
             return None
         file = self.tree.path / "releases" / release / name
         return file if file.is_file() else None
@@ -151,9 +153,18 @@ class BootDesk:
         file = self.tree.path / "pool" / directory / name
         return file if file.is_file() else None
 
+    def channel_text(self, profile: str, channel: str) -> bytes | None:
+        """The signed statement of a channel, None when there is none that is good."""
+        return self.channels.signed(profile, channel)
+
     def explain(self, mac: str) -> str:
         """What this machine would boot now and why, as a sentence."""
         return explain(self.boot_target(mac, None))
+
+    def _own_release(self, machine: Machine) -> str | None:
+        """What the channel names that the machine follows, unless that does not verify."""
+        said = self.channels.of_machine(machine.profile, machine.channel) if machine.profile else None
+        return said.release if said and not self.store.releases.fault(said.release) else None
 
     def _token(self, mac: str) -> str:
         now = self.clock()
@@ -195,10 +206,10 @@ class BootDesk:
     def _plan(self, mac: str, facts: Facts, here: str) -> str:
         machine = self._known(mac)
         profile = self.live.now().profiles.get(machine.profile or "")
-        channel = self.store.releases.channel(machine.profile or "", CHANNEL)
-        release = self.store.releases.get(channel) if channel else None
+        own = self._own_release(machine)
+        release = self.store.releases.get(own) if own else None
         if not may_install(machine) or profile is None or release is None:
-            why = f"machine {mac} is {machine.state.value}, profile {machine.profile}, release {channel}"
+            why = f"machine {mac} is {machine.state.value}, profile {machine.profile}, release {own}"
             self.record(mac, "plan", status="note", message=why)
             return f"again {why}"
         self.store.machines.set_facts(mac, facts)

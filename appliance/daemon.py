@@ -62,6 +62,7 @@ def up(asked: Up) -> None:
     images.make_boot_directory(tree.room("boot"))
     log.info("serving %s on %s, http://%s:%d", site.name, asked.interface, address, site.http_port)
     log.info("web page: http://%s:%d/login/%s", site.web_host, site.web_port, services.login_token())
+    services.release_desk.start(deep=False)
     services.store.close()
     user = service_user() if _open_to_others(asked.site.resolve(), tree.path) else None
     hand_over(tree, user)
@@ -187,6 +188,7 @@ def web(asked: Up) -> None:
 def farm(asked: Up) -> None:
     """The farm process: keeps the backlog moving, each build being a process of its own."""
     services = Services(asked.site, Tree(asked.state))
+    services.release_desk.start(deep=True)
 
     def argv(job: int, jobs: int) -> list[str]:
         return [*DIE_TOGETHER, *asked.argv("build"), "--job", str(job), "--jobs", str(jobs)]

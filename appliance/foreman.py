@@ -67,6 +67,7 @@ class Foreman:
                 self._ended = False
                 self._look_at = time.monotonic() + self.look_seconds
                 self.services.backlog.refresh()
+                self.services.release_desk.promote_due()
             self._stop_stale()
             self._release()
         except Exception:

@@ -92,6 +92,8 @@ class Machine:
     """The release it is being installed from or was installed from."""
     problem: str = ""
     """Why it is FAILED."""
+    channel: str = "stable"
+    """The channel of its profile that it follows."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,10 @@ class Profile:
     """Of a kernel from sources: a target such as `defconfig`, or the text of a whole configuration."""
     lineage: tuple[str, ...] = ()
     """The profiles it was folded from, most distant parent first, itself last."""
+    channel: str = "stable"
+    """Where new releases go first."""
+    promote_after_seconds: float | None = None
+    """How long a release is on canary before it goes to stable by itself; None: a person promotes it."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +258,10 @@ class Site:
     ccache_bytes: int = 10 * 2**30
     """What the compiler caches of all toolchains may take together; 0: there are none."""
     farm: FarmSettings = field(default_factory=FarmSettings)
+    keep_releases: int = 5
+    """The newest releases of each profile, and of each channel's history, that gc leaves."""
+    keep_seconds: float = 14 * 86400.0
+    """gc leaves whatever is younger."""
 
 
 @dataclass(frozen=True)
@@ -331,6 +341,47 @@ class Release:
     def repositories(self) -> tuple[str, ...]:
         """Names of the repositories; the release has a file `tree-NAME.sqfs` for each."""
         return tuple(word.partition(":")[0] for word in self.snapshot.split())
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A package of a release: built for it, or reused from what `profile` had built."""
+
+    sha256: str
+    cpv: str
+    origin: str
+    """built or reused."""
+    profile: str
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of a channel; its serial is in the channel's file."""
+
+    profile: str
+    channel: str
+    serial: int
+    release_before: str | None
+    release: str
+    kind: str
+    """publish, promote, rollback, pin, restore (the file was lost) or found (the history was lost)."""
+    state: str
+    """begun, done, or abandoned: it never reached the file."""
+    at: float
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Pin:
+    """A channel that stays where it is whatever is published."""
+
+    profile: str
+    channel: str
+    release: str
+    at: float
+    who: str
+    why: str
 
 
 @dataclass(frozen=True)

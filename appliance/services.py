@@ -10,20 +10,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from appliance.backlog import leading_kind
-from appliance.boot import CHANNEL, BootDesk
+from appliance.boot import BootDesk
+from appliance.channels import Channels
 from appliance.desks.backlog import BacklogDesk
 from appliance.desks.failures import FailureDesk
+from appliance.desks.releases import ReleaseDesk, check_channel
 from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
 from appliance.facts import normal_mac
 from appliance.live import LiveSite
-from appliance.model import Event, Job, Machine, MachineState, Profile, Release, Site, Tree
+from appliance.model import Event, Job, Machine, MachineState, Profile, Site, Tree
 from appliance.overlays import example_site
 from appliance.site import find_profile
 from appliance.store import Store
 from buildfarm.build import BuildResult, Progress, build_profile
 from buildfarm.distfiles import fetch_reference
 from buildfarm.reference import make_reference
+from buildfarm.signing import Signer
 from buildfarm.snapshot import local_tree, revision
 
 log = logging.getLogger(__name__)
@@ -50,7 +53,12 @@ class Services:
         self.tree = tree
         self.clock = clock
         self.store = Store(tree.store)
-        self.desk = BootDesk(self.live, tree, self.store, clock)
+        signer = Signer(tree.path / "keys")
+        channels = Channels(tree.path / "channels", signer.signed_text)
+        self.desk = BootDesk(self.live, tree, self.store, channels, clock)
+        self.release_desk = ReleaseDesk(
+            self.live, tree, self.store, channels=channels, notary=signer, clock=clock
+        )
         self.failures = FailureDesk(self.store, clock)
         self.backlog = BacklogDesk(self.live, self.store, clock, self.sources)
 
@@ -116,6 +124,14 @@ class Services:
             self._record(machine.mac, "disarmed", "by hand")
         return self.machine(mac)
 
+    def put_on_channel(self, mac: str, channel: str) -> Machine:
+        """Let a machine follow another channel of its profile."""
+        machine = self.machine(mac)
+        with self.store.database.change():
+            self.store.machines.set_channel(machine.mac, check_channel(channel))
+            self._record(machine.mac, "channel", f"{channel}, by hand")
+        return self.machine(mac)
+
     def show_machine(self, mac: str, *, after: int = 0) -> Shown:
         machine = self.machine(mac)
         return Shown(machine, self.desk.explain(machine.mac), self.store.events.after(machine.mac, after))
@@ -141,6 +157,9 @@ class Services:
         try:
             self._fetch_distfiles(site, work.report)
             result = build_profile(site, profile, self.tree, work, work.report)
+            self.failures.note(name, result.failed, keys=result.keys, built=result.built)
+            if result.release is not None:
+                self.release_desk.publish(result.release, origins=result.origins)
         except BaseException as failure:
             message = f"{type(failure).__name__}: {failure}"
             kind = failure_kind(failure)
@@ -148,9 +167,7 @@ class Services:
             raise
         finally:
             work.release()
-        self.failures.note(name, result.failed, keys=result.keys, built=result.built)
         if result.release is not None:
-            self.store.releases.publish(result.release, CHANNEL, now=self.clock())
             counts = f"{len(result.built)} built, {len(result.reused)} reused"
             message = f"release {result.release.id}: {counts}"
             self.store.jobs.end(job, "done", now=self.clock(), message=message)
@@ -181,21 +198,6 @@ class Services:
     def due(self) -> list[str]:
         """Profiles to build now."""
         return self.backlog.due()
-
-    def releases(self, profile: str | None = None) -> list[tuple[Release, list[str]]]:
-        """Newest first, each with the names of the channels that point at it."""
-        channels = self.store.releases.channels()
-        return [
-            (release, [name for _, name in channels.get(release.id, [])])
-            for release in self.store.releases.all(profile)
-        ]
-
-    def release_manifest(self, release: str) -> str:
-        if self.store.releases.get(release) is None:
-            raise Problem(
-                f"there is no release {release}", hint="`distserver release list` shows those there are"
-            )
-        return (self.tree.path / "releases" / release / "manifest").read_text()
 
     def jobs(self) -> list[Job]:
         return self.store.jobs.all()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance.channels import CANARY, NAMES, STABLE
 from appliance.errors import Problem
 from appliance.farm_settings import FARM, read_farm
 from appliance.kernel_choice import choose_kernel, kernel_config
@@ -20,7 +21,7 @@ from appliance.model import (
     StageSource,
 )
 from appliance.overlays import overlay
-from appliance.schema import Keys, Kind, check, parse_size, read_toml
+from appliance.schema import Keys, Kind, check, parse_size, parse_span, read_toml
 
 APPLIANCE = Keys(
     {
@@ -31,6 +32,7 @@ APPLIANCE = Keys(
         "http": Keys({"port": Kind.INTEGER, "address": Kind.TEXT}),
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
         "farm": FARM,
+        "gc": Keys({"keep": Kind.INTEGER, "younger_than": Kind.SPAN}),
     },
     required=frozenset({"name", "repository"}),
 )
@@ -57,6 +59,7 @@ PROFILE = Keys(
         "kernel": Keys(
             {"package": Kind.TEXT, "source": Kind.TEXT, "base": Kind.TEXT, "arguments": Kind.TEXT}
         ),
+        "release": Keys({"channel": Kind.TEXT, "promote_after": Kind.SPAN}),
         "disk": Keys(
             {
                 "min_size": Kind.SIZE,
@@ -93,6 +96,7 @@ NEEDED = ("arch", "chost", "profile", "stage.location", "kernel", "disk.partitio
 FILESYSTEMS = ("ext4", "vfat", "swap", "")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,30}")
 CCACHE = "10 GiB"
+LEAST_KEPT, LEAST_KEPT_SECONDS = 2, 86400.0
 PROFILE_FILES = frozenset({"profile.toml", "portage", "world", "kernel.config", "authorized_keys"})
 
 
@@ -114,6 +118,7 @@ def read_site(path: Path) -> Site:
     repositories = tuple(_repository(path, entry, complaints) for entry in document["repository"])
     _check_rules(profiles, complaints)
     farm = read_farm(document.get("farm", {}), path / "appliance.toml", complaints)
+    keeping = _keeping(path / "appliance.toml", document.get("gc", {}), complaints)
     _stop_on(path, complaints)
     http, web = document.get("http", {}), document.get("web", {})
     return Site(
@@ -128,7 +133,20 @@ def read_site(path: Path) -> Site:
         jobs=document.get("farm", {}).get("jobs", 0),
         ccache_bytes=parse_size(document.get("farm", {}).get("ccache", CCACHE)) or 0,
         farm=farm,
+        keep_releases=keeping[0],
+        keep_seconds=keeping[1],
     )
+
+
+def _keeping(file: Path, table: Mapping[str, Any], complaints: list[str]) -> tuple[int, float]:
+    """How many releases gc leaves, and how young what it never touches is."""
+    keep = table.get("keep", Site.keep_releases)
+    if keep < LEAST_KEPT:
+        complaints.append(f"{file}: gc.keep: expected at least {LEAST_KEPT}, one to roll back to, got {keep}")
+    seconds = parse_span(table["younger_than"]) if "younger_than" in table else Site.keep_seconds
+    if seconds is None or seconds < LEAST_KEPT_SECONDS:
+        complaints.append(f"{file}: gc.younger_than: expected at least a day, got {table['younger_than']!r}")
+    return keep, seconds or Site.keep_seconds
 
 
 def find_profile(site: Site, name: str) -> Profile:
@@ -247,7 +265,19 @@ def _profile(
             MatchRule(**rule, source=f"{file}: match[{n}]") for n, rule in enumerate(folded["match"], 1)
         ),
         lineage=lineage,
+        channel=_channel(file, folded.get("release", {}), complaints),
+        promote_after_seconds=parse_span(folded.get("release", {}).get("promote_after", "")),
     )
+
+
+def _channel(file: Path, table: Mapping[str, str], complaints: list[str]) -> str:
+    """Where new releases of the profile go."""
+    channel = table.get("channel", STABLE)
+    if channel not in NAMES:
+        complaints.append(f"{file}: release.channel: expected {' or '.join(NAMES)}, got {channel!r}")
+    if "promote_after" in table and channel != CANARY:
+        complaints.append(f'{file}: release.promote_after: only with channel = "{CANARY}"')
+    return channel
 
 
 def _has(folded: Mapping[str, Any], key: str) -> bool:

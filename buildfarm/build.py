@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from appliance.model import Package, Profile, Release, Site, Tree
+from appliance.model import Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import gate, harvest, index, kernel, outcome, portage, release, root
 from buildfarm.compiling import Compiled, build_sandbox, compile_profile, laid_files, made_of, recall
 from buildfarm.failures import Failure
+from buildfarm.inspection import Inspector
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
 from buildfarm.outcome import Outcome
 from buildfarm.pool import Pool
@@ -29,6 +30,8 @@ class BuildResult:
     """Sealed by this build; False: the same content had been published already."""
     built: tuple[str, ...] = ()
     reused: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    """Of the packages of the release; a reused one's profile is empty where the ledger does not know it."""
     failed: tuple[Failure, ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     """Build keys of everything that was wanted."""
@@ -113,7 +116,8 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
     listing = index.make(compiled.state.header, compiled.packages)
     content = _content(order, attempt, compiled.packages, listing)
     wanted = release.describe(content, order.started)
-    sealed = release.find(order.tree.room("releases"), wanted)
+    inspector = Inspector(order.pool, Signer(order.tree.room("keys")))
+    sealed = release.find(order.tree.room("releases"), wanted, inspector)
     if sealed is None:
         order.report(Progress("gate", "installing a fresh machine from the index", status="begin"))
         client = gate.install_client(_trial(order, attempt, listing))
@@ -121,12 +125,20 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         if reasons:
             return _refused(order, done, reasons)
         order.report(Progress("gate", f"{len(client.installed)} packages installed", status="done"))
-        signer = Signer(order.tree.room("keys"))
-        sealed = release.seal(content, wanted, releases=order.tree.room("releases"), signer=signer)
+        sealed = release.seal(content, wanted, releases=order.tree.room("releases"), inspector=inspector)
         order.report(Progress("release", sealed.id, status="done"))
     else:
         order.report(Progress("release", f"nothing to do, {sealed.id} is the same"))
-    return replace(done, release=release.summary(sealed), fresh=sealed == wanted)
+    origins = _origins(order.profile.name, compiled)
+    return replace(done, release=release.summary(sealed), fresh=sealed == wanted, origins=origins)
+
+
+def _origins(profile: str, compiled: Compiled) -> tuple[Origin, ...]:
+    built = set(compiled.built)
+    return tuple(
+        Origin(one.sha256, one.cpv, *(("built", profile) if one in built else ("reused", "")))
+        for one in compiled.packages
+    )
 
 
 def _causes(compiled: Compiled) -> list[str]:

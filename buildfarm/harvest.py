@@ -8,7 +8,7 @@ from appliance.errors import Problem
 from appliance.model import Package
 from buildfarm import index
 from buildfarm.order import PackageLedger
-from buildfarm.pool import Pool
+from buildfarm.pool import Pool, link_or_copy
 from buildfarm.portage import Installed
 from buildfarm.root import Attempt
 
@@ -39,13 +39,15 @@ def pkgdir_name(package: Package) -> str:
 
 def offer(attempt: Attempt, pool: Pool, packages: Sequence[Package], *, chost: str) -> list[Package]:
     """Hard-link those packages the pool still has into the PKGDIR, and write its index."""
-    named = {pkgdir_name(package): package for package in packages if pool.holds(package.sha256)}
-    for name, package in named.items():
-        place = attempt.pkgdir / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.hardlink_to(pool.file(package.sha256))
-    (attempt.pkgdir / "Packages").write_text(index.make_local(chost, named))
-    attempt.offered.write_text(json.dumps(sorted(named)))
+    with pool.in_use():
+        named = {pkgdir_name(package): package for package in packages if pool.holds(package.sha256)}
+        for name, package in named.items():
+            place = attempt.pkgdir / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(pool.file(package.sha256), place)
+        (attempt.pkgdir / "Packages").write_text(index.make_local(chost, named))
+        # Until the attempt ends this is what keeps them in the pool.
+        attempt.offered.write_text(json.dumps({name: named[name].sha256 for name in sorted(named)}))
     return list(named.values())
 
 

@@ -1,6 +1,5 @@
 """Makes the installer: an initramfs of busybox, disk tools and the scripts of overlays/installer."""
 
-import base64
 import gzip
 import hashlib
 import os
@@ -12,6 +11,7 @@ from tempfile import TemporaryDirectory
 from appliance.errors import Problem
 from appliance.overlays import overlay
 from appliance.run import run
+from buildfarm import openpgp
 from buildfarm.cpio import Entry, cpio, directory, file, link, node
 from buildfarm.elf import linkage
 from buildfarm.view import Trail, View
@@ -112,10 +112,7 @@ def binary_key(key: bytes) -> bytes:
     """An OpenPGP key without its armor (RFC 4880, 6.2): gpgv reads only binary keyrings."""
     if not key.lstrip().startswith(b"-----BEGIN PGP PUBLIC KEY BLOCK-----"):
         return key
-    lines = key.strip().replace(b"\r", b"").split(b"\n")
-    start = lines.index(b"") + 1 if b"" in lines else 1
-    body = [line for line in lines[start:] if line and not line.startswith((b"=", b"-----"))]
-    return base64.b64decode(b"".join(body), validate=True)
+    return openpgp.dearmor(key)
 
 
 def _skeleton(public_key: bytes) -> list[Entry]:

@@ -1,5 +1,6 @@
 """Checks OpenPGP signatures against a keyring file and nothing else."""
 
+import base64
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,14 @@ REASONS = {
     "REVKEYSIG": "the signing key was revoked",
 }
 PRECISE_FIRST = ("NO_PUBKEY", "REVKEYSIG", "EXPKEYSIG", "EXPSIG", "BADSIG", "NODATA", "ERRSIG")
+
+
+def dearmor(text: bytes) -> bytes:
+    """The binary form of one armored block (RFC 4880, 6.2)."""
+    lines = text.strip().replace(b"\r", b"").split(b"\n")
+    start = lines.index(b"") + 1 if b"" in lines else 1
+    body = [line for line in lines[start:] if line and not line.startswith((b"=", b"-----"))]
+    return base64.b64decode(b"".join(body), validate=True)
 
 
 def is_clearsigned(text: bytes) -> bool:

@@ -1,7 +1,12 @@
 """The content-addressed store of binary packages: pool/ab/<sha256>.gpkg.tar."""
 
+import errno
+import fcntl
 import hashlib
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +68,50 @@ class Pool:
         if place.exists():
             return found
         place.parent.mkdir(parents=True, exist_ok=True)
-        sync(source)
         part = place.with_name(f".{place.name}.{os.getpid()}")
         part.unlink(missing_ok=True)
-        part.hardlink_to(source)
-        part.chmod(0o644)
-        part.rename(place)
+        try:
+            link_or_copy(source, part)
+            part.chmod(0o644)
+            sync(part)
+            part.rename(place)
+        finally:
+            part.unlink(missing_ok=True)
         sync(place.parent)
         return found
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Nothing leaves pool, releases or snapshots while this is held.
+
+        For who looks into the pool and then names what it found there. Locks are taken in this order: a
+        profile's root, this one, the channels', a transaction of the store.
+        """
+        with self._locked(fcntl.LOCK_SH):
+            yield
+
+    @contextmanager
+    def cleaning(self) -> Iterator[None]:
+        """For who removes: waits for all who hold in_use()."""
+        with self._locked(fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / ".lock").open("a") as handle:
+            fcntl.flock(handle, how)
+            yield
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link; a copy where there cannot be one: on another file system, or of too many links."""
+    try:
+        target.hardlink_to(source)
+    except OSError as failed:
+        if failed.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
+            raise
+        shutil.copyfile(source, target)
 
 
 def sync(path: Path) -> None:

@@ -1,9 +1,12 @@
 """Seals a release: one directory, one signed manifest, one rename."""
 
 import bz2
+import errno
 import gzip
 import hashlib
+import logging
 import lzma
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -15,11 +18,16 @@ from appliance.errors import Problem
 from appliance.model import Package, Release
 from appliance.run import run
 from buildfarm import manifest
+from buildfarm.inspection import Inspector
 from buildfarm.manifest import Item, Manifest
-from buildfarm.pool import sync
-from buildfarm.signing import Signer
+from buildfarm.pool import link_or_copy, sync
+
+log = logging.getLogger(__name__)
 
 FILES = ("Packages", "client.tar", "installer", "kernel", "portage.tar", "stage")
+PARTIAL, DAMAGED = ".partial", ".damaged"
+"""Endings of directories that are no release, or none any more: no URL leads to them."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -53,38 +61,71 @@ def tree_file(repository: str) -> str:
     return f"tree-{repository}.sqfs"
 
 
-def find(releases: Path, wanted: Manifest) -> Manifest | None:
-    """A sealed release with the same content, of whatever day."""
+def find(releases: Path, wanted: Manifest, inspector: Inspector) -> Manifest | None:
+    """A sealed release with the same content, of whatever day, that is whole."""
     for place in sorted(releases.glob(f"*-{wanted.content}")):
-        found = manifest.parse((place / "manifest").read_text())
-        if found.content == wanted.content:
-            return found
+        reasons = inspector.reasons(place)
+        if not reasons:
+            os.utime(place)  # gc leaves what is young: it is about to be published again
+            return manifest.parse((place / "manifest").read_text())
+        log.error("release %s is not used again: %s", place.name, "; ".join(reasons))
     return None
 
 
-def seal(content: Content, wanted: Manifest, *, releases: Path, signer: Signer) -> Manifest:
+def seal(content: Content, wanted: Manifest, *, releases: Path, inspector: Inspector) -> Manifest:
     """Publish the directory of a release; a release with the same content is returned as it is.
 
-    Everything is on the disk before the name is: no reader and no crash can see half a release.
+    Everything is on the disk before the name is: no reader and no crash can see half a release. Raises
+    Problem, and leaves nothing, when the disk is full.
     """
-    sealed = find(releases, wanted)
-    if sealed:
-        return sealed
-    part = releases / f"{wanted.id}.partial"
-    if part.exists():
-        shutil.rmtree(part)
+    with inspector.pool.in_use():
+        if sealed := find(releases, wanted, inspector):
+            return sealed
+        part = releases / f"{wanted.id}{PARTIAL}"
+        _remove(part)
+        try:
+            _fill(part, content, wanted, inspector)
+            _set_aside(releases / wanted.id)
+            part.rename(releases / wanted.id)
+        except OSError as failed:
+            _remove(part)
+            if failed.errno not in FULL:
+                raise
+            raise Problem(
+                f"release {wanted.id} does not fit on the disk of {releases}",
+                hint="`distserver gc` removes what nothing names; nothing was published",
+            ) from failed
+        sync(releases)
+    return wanted
+
+
+def _fill(part: Path, content: Content, wanted: Manifest, inspector: Inspector) -> None:
     part.mkdir(mode=0o755)
     for name, source in content.files.items():
-        _link_or_copy(source, part / name)
+        link_or_copy(source, part / name)
     (part / "manifest").write_text(manifest.write(wanted))
-    signer.sign(part / "manifest", part / "manifest.sig")
+    inspector.notary.sign(part / "manifest", part / "manifest.sig")
     for path in sorted(part.iterdir()):
         path.chmod(0o644)
         sync(path)
     sync(part)
-    part.rename(releases / wanted.id)
-    sync(releases)
-    return wanted
+    missing = [item.name for item in wanted.packages if not inspector.pool.holds(item.sha256)]
+    if missing:
+        _remove(part)
+        raise Problem(f"the pool no longer has {', '.join(missing[:5])}", hint="build the profile again")
+
+
+def _set_aside(place: Path) -> None:
+    """A release that does not verify gives its name to the one that does."""
+    if place.exists():
+        aside = place.with_name(f"{place.name}{DAMAGED}")
+        _remove(aside)
+        place.rename(aside)
+
+
+def _remove(place: Path) -> None:
+    if place.exists():
+        shutil.rmtree(place)
 
 
 def summary(sealed: Manifest) -> Release:
@@ -124,10 +165,3 @@ def stage_archive(archive: Path) -> Path:
 def _item(name: str, path: Path) -> Item:
     with path.open("rb") as source:
         return Item(name, path.stat().st_size, hashlib.file_digest(source, "sha256").hexdigest())
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        target.hardlink_to(source)
-    except OSError:  # another file system
-        shutil.copyfile(source, target)

@@ -96,7 +96,7 @@ class Attempt:
 
     @property
     def offered(self) -> Path:
-        """JSON, the names in the PKGDIR that came from the pool."""
+        """JSON, the names in the PKGDIR that came from the pool, and the hashes they have there."""
         return self.path / "offered.json"
 
 

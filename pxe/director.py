@@ -44,3 +44,6 @@ class Director(Protocol):
 
     def pool_file(self, relative: str) -> Path | None:
         """A file of the pool, by its path below pool/."""
+
+    def channel_text(self, profile: str, channel: str) -> bytes | None:
+        """The signed statement that says which release a channel names now."""

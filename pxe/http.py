@@ -27,6 +27,10 @@ LONGEST_BODY = 64 * 1024
 # Fetching these two is a stage of a machine's timeline.
 TIMED = ("kernel", "installer")
 
+# Releases and packages are named by their content; a proxy may keep them. A channel is asked for each time.
+FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
+NEVER_KEPT = {"Cache-Control": "no-store"}
+
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 # No name of ours begins with a dot, so none leads out of its directory.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+:-]{0,200}")
@@ -97,11 +101,18 @@ class _Files:
                 return self._script(request, name[:-5].lower())
             case ["boot", name]:
                 return self._file(request, self._boot_dir / name)
+            case ["c", profile, channel]:
+                return self._channel(profile, channel)
             case ["r", release, name]:
                 path = self._director.release_file(release, name)
-                return self._file(request, path, timed=name in TIMED)
+                return self._file(request, path, timed=name in TIMED, headers=FOR_EVER)
+            # An index without a URI line means places below the release itself.
+            case ["r", release, "pool", *relative] if relative:
+                known = self._director.release_file(release, "manifest")
+                path = self._director.pool_file("/".join(relative)) if known else None
+                return self._file(request, path, headers=FOR_EVER)
             case ["pool", *relative] if relative:
-                return self._file(request, self._director.pool_file("/".join(relative)))
+                return self._file(request, self._director.pool_file("/".join(relative)), headers=FOR_EVER)
         raise web.HTTPNotFound(text="no such file\n")
 
     def _script(self, request: web.Request, mac: str) -> web.Response:
@@ -115,12 +126,25 @@ class _Files:
             self._sightings.saw_address(mac, request.remote)
         log.info("%s gets its script: %s, %s", mac, type(target).__name__, printable(target.reason))
         self._director.record(mac, "script", size_bytes=len(text), message=target.reason)
-        return web.Response(text=text, headers={"Cache-Control": "no-store"})
+        return web.Response(text=text, headers=NEVER_KEPT)
 
-    def _file(self, request: web.Request, path: Path | None, *, timed: bool = False) -> web.StreamResponse:
+    def _channel(self, profile: str, channel: str) -> web.Response:
+        text = self._director.channel_text(profile, channel)
+        if text is None:
+            raise web.HTTPNotFound(text="no such channel\n", headers=NEVER_KEPT)
+        return web.Response(body=text, content_type="text/plain", charset="utf-8", headers=NEVER_KEPT)
+
+    def _file(
+        self,
+        request: web.Request,
+        path: Path | None,
+        *,
+        timed: bool = False,
+        headers: Mapping[str, str] | None = None,
+    ) -> web.StreamResponse:
         if path is None or not path.is_file():
-            raise web.HTTPNotFound(text="no such file\n")
-        headers = {"Content-Type": _TYPES.get(path.suffix, "application/octet-stream")}
+            raise web.HTTPNotFound(text="no such file\n", headers=NEVER_KEPT)
+        headers = {"Content-Type": _TYPES.get(path.suffix, "application/octet-stream"), **(headers or {})}
         mac = request.query.get("mac", "").lower()
         if not timed or request.method != "GET" or not _MAC.fullmatch(mac):
             return web.FileResponse(path, headers=headers)

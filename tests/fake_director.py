@@ -26,6 +26,7 @@ class FakeDirector:
     """A MAC that is a bug's."""
     releases: Path = Path("/nonexistent")
     pool: Path = Path("/nonexistent")
+    channels: Path = Path("/nonexistent")
     records: list[Recorded] = field(default_factory=list)
     asked: list[tuple[str, Firmware | None]] = field(default_factory=list)
 
@@ -74,6 +75,10 @@ class FakeDirector:
     def pool_file(self, relative: str) -> Path | None:
         path = self.pool / relative
         return path if path.is_file() else None
+
+    def channel_text(self, profile: str, channel: str) -> bytes | None:
+        path = self.channels / profile / channel
+        return path.read_bytes() if path.is_file() else None
 
     def stages(self) -> list[str]:
         return [record.stage for record in self.records]

@@ -74,7 +74,7 @@ def make_app(open_services: Callable[[], Services]) -> Flask:
             "overview.html",
             machines=desk.machines(),
             profiles=desk.profiles(),
-            releases=desk.releases(),
+            releases=desk.release_desk.releases(),
             jobs=desk.jobs(),
         )
 
@@ -86,6 +86,7 @@ def make_app(open_services: Callable[[], Services]) -> Flask:
 
     @app.get("/release/<release>")
     def release(release: str) -> str:
-        return render_template("release.html", release=release, manifest=services().release_manifest(release))
+        desk = services().release_desk
+        return render_template("release.html", release=release, manifest=desk.manifest(release))
 
     return app

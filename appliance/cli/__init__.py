@@ -18,6 +18,7 @@ from appliance.run import CommandFailed
 from appliance.services import init_site
 from appliance.site import read_site
 from buildfarm.build import Progress
+from buildfarm.signing import Signer
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,6 +90,8 @@ def parser() -> argparse.ArgumentParser:
 
 def cmd_init(asked: argparse.Namespace) -> int:
     init_site(asked.site)
+    if os.geteuid() == 0:
+        Signer(asked.state.resolve() / "keys").ready()
     print(f"wrote {asked.site}; now: distserver up --site {asked.site} --interface INTERFACE")
     return 0
 

@@ -3,13 +3,14 @@
 import argparse
 
 from appliance import demo
+from appliance.channels import NAMES
 from appliance.cli.base import Commands, print_table, services, table_of
 from appliance.model import Machine
 from appliance.timeline import TimelineView, lines
 
 
 def add(commands: Commands) -> None:
-    machine = commands.group("machine", "the machines: list, show, add, assign, arm, disarm")
+    machine = commands.group("machine", "the machines: list, show, add, assign, arm, disarm, channel")
     commands.add("list", cmd_machine_list, "every machine and its state", of=machine)
     for name, command, text in (
         ("show", cmd_machine_show, "one machine and its timeline"),
@@ -17,6 +18,7 @@ def add(commands: Commands) -> None:
         ("assign", cmd_machine_assign, "give a machine a profile; disarms it"),
         ("arm", cmd_machine_arm, "allow one installation, which wipes the matching disk"),
         ("disarm", cmd_machine_disarm, "take that permission back"),
+        ("channel", cmd_machine_channel, "let a machine follow stable or canary"),
     ):
         made = commands.add(name, command, text, of=machine)
         made.add_argument("mac", metavar="MAC")
@@ -26,6 +28,8 @@ def add(commands: Commands) -> None:
             made.add_argument("--profile")
         if name == "assign":
             made.add_argument("profile", metavar="PROFILE")
+        if name == "channel":
+            made.add_argument("channel", choices=NAMES)
         if name in ("add", "assign"):
             made.add_argument("--name", default="", help="its host name")
 
@@ -52,7 +56,8 @@ def cmd_machine_show(asked: argparse.Namespace) -> int:
 
 
 def _describe(machine: Machine, boots: str) -> None:
-    print(f"{machine.mac} {machine.name}: {machine.state.value}, profile {machine.profile or 'none'}")
+    follows = f"profile {machine.profile or 'none'}, channel {machine.channel}"
+    print(f"{machine.mac} {machine.name}: {machine.state.value}, {follows}")
     if machine.facts:
         facts = machine.facts
         print(f"  {facts.vendor} {facts.product}, {facts.firmware.value}, {facts.memory_bytes >> 20} MiB")
@@ -82,6 +87,11 @@ def cmd_machine_arm(asked: argparse.Namespace) -> int:
 
 def cmd_machine_disarm(asked: argparse.Namespace) -> int:
     _describe_after(asked, services(asked).disarm(asked.mac))
+    return 0
+
+
+def cmd_machine_channel(asked: argparse.Namespace) -> int:
+    _describe_after(asked, services(asked).put_on_channel(asked.mac, asked.channel))
     return 0
 
 

@@ -25,8 +25,8 @@ class Machines:
         facts = facts_to_json(machine.facts) if machine.facts else None
         try:
             self.database.execute(
-                "INSERT INTO machine (mac, state, name, profile, facts, release, problem)"
-                " VALUES (?,?,?,?,?,?,?)",
+                "INSERT INTO machine (mac, state, name, profile, facts, release, problem, channel)"
+                " VALUES (?,?,?,?,?,?,?,?)",
                 (
                     machine.mac,
                     machine.state.value,
@@ -35,6 +35,7 @@ class Machines:
                     facts,
                     machine.release,
                     machine.problem,
+                    machine.channel,
                 ),
             )
         except sqlite3.IntegrityError as twice:
@@ -48,6 +49,9 @@ class Machines:
 
     def set_profile(self, mac: str, profile: str) -> None:
         self.database.execute("UPDATE machine SET profile = ? WHERE mac = ?", (profile, mac))
+
+    def set_channel(self, mac: str, channel: str) -> None:
+        self.database.execute("UPDATE machine SET channel = ? WHERE mac = ?", (channel, mac))
 
     def move(self, mac: str, after: MachineState, *, release: str | None = None, problem: str = "") -> None:
         """Change a machine's state; raises Problem when the table of transitions does not allow it."""
@@ -71,6 +75,7 @@ def _machine(row: sqlite3.Row) -> Machine:
         facts=facts_from_json(row["facts"]) if row["facts"] else None,
         release=row["release"],
         problem=row["problem"],
+        channel=row["channel"],
     )
 
 

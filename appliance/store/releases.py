@@ -1,9 +1,13 @@
-"""Releases and channels: what was sealed, and what a profile's machines get."""
+"""Releases: what was sealed, of which packages, what is wrong with one, and how channels moved."""
 
 import sqlite3
+from collections.abc import Iterable
 
-from appliance.model import Release
+from appliance.model import Move, Origin, Pin, Release
 from appliance.store.database import Database
+
+BEGUN, DONE, ABANDONED = "begun", "done", "abandoned"
+MOVE = ("profile", "channel", "serial", "release_before", "release", "kind", "state", "at", "who", "why")
 
 
 class Releases:
@@ -22,8 +26,8 @@ class Releases:
         )
         return [_release(row) for row in rows]
 
-    def publish(self, release: Release, channel: str, *, now: float) -> None:
-        """Remember a sealed release and move the channel to it, in one step."""
+    def add(self, release: Release, origins: Iterable[Origin] = ()) -> None:
+        """Remember a sealed release; what is known of it already stays."""
         with self.database.change():
             self.database.execute(
                 "INSERT INTO release (id, profile, created_at, snapshot, packages, size_bytes)"
@@ -37,24 +41,104 @@ class Releases:
                     release.size_bytes,
                 ),
             )
-            self.database.execute(
-                "INSERT INTO channel (profile, name, release, moved_at) VALUES (?,?,?,?)"
-                " ON CONFLICT (profile, name) DO UPDATE SET release = excluded.release,"
-                " moved_at = excluded.moved_at",
-                (release.profile, channel, release.id, now),
+            self.database.connection.executemany(
+                "INSERT INTO release_package (release, sha256, cpv, origin, profile) VALUES (?,?,?,?,?)"
+                " ON CONFLICT (release, sha256) DO NOTHING",
+                [(release.id, one.sha256, one.cpv, one.origin, one.profile) for one in origins],
             )
 
-    def channel(self, profile: str, name: str) -> str | None:
-        """The id of the release the channel points at."""
-        row = self.database.row("SELECT release FROM channel WHERE profile = ? AND name = ?", (profile, name))
-        return str(row["release"]) if row else None
+    def forget(self, release: str) -> None:
+        with self.database.change():
+            self.database.execute("DELETE FROM release WHERE id = ?", (release,))
+            self.database.execute("DELETE FROM release_fault WHERE release = ?", (release,))
 
-    def channels(self) -> dict[str, list[tuple[str, str]]]:
-        """Release id -> the (profile, channel) pairs that point at it."""
-        found: dict[str, list[tuple[str, str]]] = {}
-        for row in self.database.rows("SELECT profile, name, release FROM channel ORDER BY profile, name"):
-            found.setdefault(row["release"], []).append((row["profile"], row["name"]))
-        return found
+    def origins(self, release: str) -> list[Origin]:
+        rows = self.database.rows("SELECT * FROM release_package WHERE release = ? ORDER BY cpv", (release,))
+        return [Origin(row["sha256"], row["cpv"], row["origin"], row["profile"]) for row in rows]
+
+    def builder(self, sha256: str) -> str:
+        """The profile a package was built for; empty when that is not known."""
+        row = self.database.row(
+            "SELECT profile FROM release_package WHERE sha256 = ? AND profile != ''"
+            " ORDER BY origin, release LIMIT 1",
+            (sha256,),
+        )
+        return str(row["profile"]) if row else ""
+
+    # faults
+
+    def set_fault(self, release: str, reason: str, *, now: float) -> None:
+        """A release that does not verify is neither served nor moved to; no reason: it verifies again."""
+        if not reason:
+            self.database.execute("DELETE FROM release_fault WHERE release = ?", (release,))
+            return
+        self.database.execute(
+            "INSERT INTO release_fault (release, at, reason) VALUES (?,?,?)"
+            " ON CONFLICT (release) DO UPDATE SET at = excluded.at, reason = excluded.reason",
+            (release, now, reason),
+        )
+
+    def fault(self, release: str) -> str:
+        row = self.database.row("SELECT reason FROM release_fault WHERE release = ?", (release,))
+        return str(row["reason"]) if row else ""
+
+    def newest_sound(self) -> Release | None:
+        row = self.database.row(
+            "SELECT * FROM release WHERE id NOT IN (SELECT release FROM release_fault)"
+            " ORDER BY created_at DESC, id LIMIT 1"
+        )
+        return _release(row) if row else None
+
+    # how channels moved; where they point is said by their files alone
+
+    def begin_move(self, move: Move) -> None:
+        values = (*(getattr(move, name) for name in MOVE),)
+        self.database.execute(
+            f"INSERT INTO channel_move ({', '.join(MOVE)}) VALUES (?,?,?,?,?,?,?,?,?,?)", values
+        )
+
+    def end_move(self, profile: str, channel: str, serial: int, state: str = DONE) -> None:
+        self.database.execute(
+            "UPDATE channel_move SET state = ? WHERE profile = ? AND channel = ? AND serial = ?",
+            (state, profile, channel, serial),
+        )
+
+    def moves(self, profile: str | None = None, channel: str | None = None) -> list[Move]:
+        """Newest first; also those that never happened."""
+        rows = self.database.rows(
+            "SELECT * FROM channel_move WHERE (? IS NULL OR profile = ?) AND (? IS NULL OR channel = ?)"
+            " ORDER BY profile, channel, serial DESC",
+            (profile, profile, channel, channel),
+        )
+        return [Move(**{name: row[name] for name in MOVE}) for row in rows]
+
+    def last_serial(self, profile: str, channel: str) -> int:
+        """The greatest serial that was ever used or meant to be; 0 before the first move."""
+        row = self.database.row(
+            "SELECT max(serial) AS serial FROM channel_move WHERE profile = ? AND channel = ?",
+            (profile, channel),
+        )
+        return int(row["serial"] or 0) if row else 0
+
+    # pins
+
+    def pin(self, pin: Pin) -> None:
+        self.database.execute(
+            "INSERT INTO pin (profile, channel, release, at, who, why) VALUES (?,?,?,?,?,?)"
+            " ON CONFLICT (profile, channel) DO UPDATE SET release = excluded.release, at = excluded.at,"
+            " who = excluded.who, why = excluded.why",
+            (pin.profile, pin.channel, pin.release, pin.at, pin.who, pin.why),
+        )
+
+    def unpin(self, profile: str, channel: str) -> None:
+        self.database.execute("DELETE FROM pin WHERE profile = ? AND channel = ?", (profile, channel))
+
+    def pinned(self, profile: str, channel: str) -> Pin | None:
+        row = self.database.row("SELECT * FROM pin WHERE profile = ? AND channel = ?", (profile, channel))
+        return _pin(row) if row else None
+
+    def pins(self) -> list[Pin]:
+        return [_pin(row) for row in self.database.rows("SELECT * FROM pin ORDER BY profile, channel")]
 
 
 def _release(row: sqlite3.Row) -> Release:
@@ -66,3 +150,7 @@ def _release(row: sqlite3.Row) -> Release:
         packages=row["packages"],
         size_bytes=row["size_bytes"],
     )
+
+
+def _pin(row: sqlite3.Row) -> Pin:
+    return Pin(row["profile"], row["channel"], row["release"], row["at"], row["who"], row["why"])

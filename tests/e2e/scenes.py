@@ -5,7 +5,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.boot import CHANNEL
 from appliance.deadline import wait_until
 from appliance.demo import INSTALL_SECONDS, Scene, cache
 from appliance.lab import Lan
@@ -60,14 +59,14 @@ def own_scene(built: Built, name: str) -> Scene:
     shutil.rmtree(place, ignore_errors=True)
     state = place / "state"
     state.mkdir(parents=True)
-    for room in ("pool", "releases"):
+    for room in ("pool", "releases", "keys"):
         (state / room).symlink_to(built.tree.path / room)
     shutil.copytree(built.site, place / "site")
     scene = Scene(place, place / "site", Tree(state))
     services = scene.services()
     release = Services(built.site, built.tree).store.releases.get(built.release)
     assert release is not None
-    services.store.releases.publish(release, CHANNEL, now=release.created_at)
+    services.release_desk.publish(release)
     # Nothing is due: the farm of this store has no stages and must not start to make them.
     for profile in services.profiles():
         job = services.store.jobs.start("build", profile.name, now=0.0, inputs=services.inputs(profile))

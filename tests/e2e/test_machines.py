@@ -23,7 +23,7 @@ SHELL_SECONDS = 60.0
 
 
 def manifest_packages(built: Built) -> set[str]:
-    text = Services(built.site, built.tree).release_manifest(built.release)
+    text = Services(built.site, built.tree).release_desk.manifest(built.release)
     names = [line.split()[1] for line in text.splitlines() if line.startswith("PACKAGE ")]
     return {name.rpartition("-")[0] for name in names}  # without the build id
 

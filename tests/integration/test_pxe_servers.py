@@ -121,7 +121,12 @@ def served(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
     (pool / "ab").mkdir(parents=True)
     (pool / "ab" / "ab12.gpkg.tar").write_bytes(b"package")
     targets: dict[str, BootTarget] = {SILENT: Silence("not ours"), "*": NetBoot("r1", "quiet", "armed")}
-    director = FakeDirector(targets, broken=BROKEN, releases=releases, pool=pool)
+    (releases / "r1" / "manifest").write_text("a manifest")
+    (releases / "r2.partial").mkdir()
+    (releases / "r2.partial" / "kernel").write_bytes(b"half")
+    (root / "channels" / "vm").mkdir(parents=True)
+    (root / "channels" / "vm" / "stable").write_bytes(b"a signed statement")
+    director = FakeDirector(targets, broken=BROKEN, releases=releases, pool=pool, channels=root / "channels")
     with inside(lan.server):
         sockets = servers.bind("eth0", SERVER, 80)
     stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -378,9 +383,23 @@ def test_the_pool_is_served(served: Served) -> None:
     assert served.curl(f"{URL}/pool/ab/ab12.gpkg.tar") == "package"
 
 
+def test_a_release_and_its_packages_may_be_kept_for_ever_and_a_channel_never(served: Served) -> None:
+    for path in ("/r/r1/kernel", "/pool/ab/ab12.gpkg.tar", "/r/r1/pool/ab/ab12.gpkg.tar"):
+        head = served.curl("-I", URL + path).lower()
+        assert "cache-control: public, max-age=31536000, immutable" in head
+        assert "etag: " in head
+    assert served.curl(f"{URL}/c/vm/stable") == "a signed statement"
+    for path in ("/c/vm/stable", "/c/vm/none", "/r/r2/kernel", "/pool/ab/none.gpkg.tar"):
+        assert "cache-control: no-store" in served.curl("-I", URL + path).lower()
+
+
 @pytest.mark.parametrize(
     "path",
     [
+        "/c/vm",
+        "/c/../vm/stable",
+        "/c/vm/..%2fvm%2fstable",
+        "/r/none/pool/ab/ab12.gpkg.tar",
         "/boot/../../../etc/passwd",
         "/boot/..%2f..%2fetc%2fpasswd",
         "/boot/%2e%2e/%2e%2e/etc/passwd",

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from appliance.boot import CHANNEL
 from appliance.model import Disk, Event, Facts, Firmware, MachineState, Release, Tree
 from appliance.overlays import example_site
 from appliance.services import Services
@@ -50,7 +49,7 @@ def test_the_overview_names_machines_profiles_releases_and_jobs(
     browser: FlaskClient, services: Services
 ) -> None:
     services.add_machine(MAC, profile="vm", name="web1")
-    services.store.releases.publish(RELEASE, CHANNEL, now=1.0)
+    services.store.releases.add(RELEASE)
     job = services.store.jobs.start("build", "vm", now=1.0)
     services.store.jobs.end(job, "failed", now=2.0, message="sys-apps/sed failed")
     sign_in(browser, services)

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.boot import CHANNEL, BootDesk, parse_report
+from appliance import statement
+from appliance.boot import BootDesk, parse_report
+from appliance.channels import Channels
 from appliance.errors import Problem
 from appliance.facts import render_facts
 from appliance.live import LiveSite
@@ -21,7 +23,9 @@ from appliance.model import (
     Tree,
 )
 from appliance.overlays import example_site
+from appliance.statement import Statement
 from appliance.store import Store
+from tests.fake_notary import FakeNotary
 
 MAC = "52:54:00:00:00:01"
 HERE = "http://10.77.0.2:80"
@@ -51,8 +55,15 @@ def site(tmp_path: Path) -> Path:
 def desk(site: Path, tmp_path: Path, clock: Clock) -> BootDesk:
     tree = Tree(tmp_path / "state")
     store = Store(tree.store)
-    store.releases.publish(Release(RELEASE, "vm", 1.0, "distserver:0123", 3, 100), CHANNEL, now=1.0)
-    return BootDesk(LiveSite(site), tree, store, clock)
+    store.releases.add(Release(RELEASE, "vm", 1.0, "distserver:0123", 3, 100))
+    channels = Channels(tree.path / "channels", FakeNotary().signed_text)
+    point(channels, "stable", RELEASE, 1)
+    return BootDesk(LiveSite(site), tree, store, channels, clock)
+
+
+def point(channels: Channels, channel: str, release: str, serial: int) -> None:
+    said = Statement("vm", channel, release, serial, "2026-01-01T00:00:00Z")
+    channels.put(said, FakeNotary().clearsign(statement.write(said)))
 
 
 def machine(desk: BootDesk) -> Machine:
@@ -221,3 +232,57 @@ def test_a_site_that_was_broken_while_running_leaves_the_last_good_one(desk: Boo
     assert "vm" in desk.live.now().profiles
     (site / "profiles/vm/profile.toml").write_text("nonsense = [")
     assert "vm" in desk.live.now().profiles
+
+
+def test_a_machine_on_canary_gets_canary_and_stable_while_there_is_none(desk: BootDesk) -> None:
+    arm(desk)
+    desk.store.machines.set_channel(MAC, "canary")
+    first = desk.boot_target(MAC, Firmware.UEFI)
+    assert isinstance(first, NetBoot)
+    assert first.release == RELEASE
+    newer = "20260102-00000000000b"
+    desk.store.releases.add(Release(newer, "vm", 2.0, "gentoo:snap", 3, 100))
+    point(desk.channels, "canary", newer, 1)
+    second = desk.boot_target(MAC, Firmware.UEFI)
+    assert isinstance(second, NetBoot)
+    assert second.release == newer
+    assert f"/r/{newer}" in get_plan(desk)
+    assert machine(desk).release == newer
+
+
+def test_a_channel_that_is_not_signed_names_nothing(desk: BootDesk, tmp_path: Path) -> None:
+    arm(desk)
+    file = tmp_path / "state/channels/vm/stable"
+    signed = file.read_bytes()
+    assert desk.channel_text("vm", "stable") == signed
+    file.write_bytes(signed.replace(b"serial 1", b"serial 2"))
+    assert desk.channel_text("vm", "stable") is None
+    assert not isinstance(desk.boot_target(MAC, Firmware.UEFI), NetBoot)
+
+
+def test_the_statement_of_another_channel_is_not_believed(desk: BootDesk, tmp_path: Path) -> None:
+    folder = tmp_path / "state/channels/vm"
+    (folder / "canary").write_bytes((folder / "stable").read_bytes())
+    assert desk.channel_text("vm", "canary") is None
+
+
+def test_a_release_that_does_not_verify_is_neither_booted_nor_served(desk: BootDesk, tmp_path: Path) -> None:
+    arm(desk)
+    place = tmp_path / "state/releases" / RELEASE
+    place.mkdir(parents=True)
+    (place / "kernel").touch()
+    assert desk.release_file(RELEASE, "kernel") == place / "kernel"
+    desk.store.releases.set_fault(RELEASE, "kernel has other bytes", now=1.0)
+    assert desk.release_file(RELEASE, "kernel") is None
+    assert not isinstance(desk.boot_target(MAC, Firmware.UEFI), NetBoot)
+
+
+@pytest.mark.parametrize("ending", [".partial", ".damaged", ".removed"])
+def test_what_is_no_release_yet_or_any_more_is_never_served(
+    desk: BootDesk, tmp_path: Path, ending: str
+) -> None:
+    place = tmp_path / "state/releases" / f"{RELEASE}{ending}"
+    place.mkdir(parents=True)
+    (place / "kernel").touch()
+    for name in (RELEASE + ending, f"{RELEASE}{ending}/.", f"{RELEASE}/../{RELEASE}{ending}"):
+        assert desk.release_file(name, "kernel") is None

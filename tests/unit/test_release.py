@@ -1,5 +1,6 @@
 """A release is whole or not there, signed, and the same content is the same release."""
 
+import hashlib
 import lzma
 from dataclasses import replace
 from pathlib import Path
@@ -8,15 +9,18 @@ import pytest
 
 from appliance.errors import Problem
 from appliance.model import Package
-from appliance.run import CommandFailed, run
+from appliance.run import run
 from buildfarm import manifest, release
+from buildfarm.inspection import Inspector
+from buildfarm.pool import Pool
 from buildfarm.release import Content
-from buildfarm.signing import Signer, verify
 from buildfarm.tarball import read_directory, write_tar
+from tests.fake_notary import FakeNotary
 
 FILES = (*release.FILES, "tree-gentoo.sqfs", "tree-guru.sqfs")
 AT = 1795337807.0
-PACKAGE = Package("ab" * 32, "app-misc/hello-2.10", 1, 10, "key", 100.0, "")
+BYTES = b"a package"
+PACKAGE = Package(hashlib.sha256(BYTES).hexdigest(), "app-misc/hello-2.10", 1, len(BYTES), "key", 100.0, "")
 
 
 @pytest.fixture
@@ -34,18 +38,23 @@ def releases(tmp_path: Path) -> Path:
     return tmp_path / "releases"
 
 
-@pytest.fixture(scope="module")
-def signer(tmp_path_factory: pytest.TempPathFactory) -> Signer:
-    return Signer(tmp_path_factory.mktemp("keys") / "keys")
+@pytest.fixture
+def inspector(tmp_path: Path) -> Inspector:
+    pool = Pool(tmp_path / "pool")
+    pool.file(PACKAGE.sha256).parent.mkdir(parents=True)
+    pool.file(PACKAGE.sha256).write_bytes(BYTES)
+    return Inspector(pool, FakeNotary())
 
 
-def test_a_sealed_release_is_complete_and_signed(content: Content, releases: Path, signer: Signer) -> None:
+def test_a_sealed_release_is_complete_and_signed(
+    content: Content, releases: Path, inspector: Inspector
+) -> None:
     wanted = release.describe(content, AT)
-    sealed = release.seal(content, wanted, releases=releases, signer=signer)
+    sealed = release.seal(content, wanted, releases=releases, inspector=inspector)
     place = releases / sealed.id
     assert [path.name for path in releases.iterdir()] == [sealed.id]
     assert sorted(p.name for p in place.iterdir()) == sorted([*FILES, "manifest", "manifest.sig"])
-    verify(signer.public_keyring(), place / "manifest", place / "manifest.sig")
+    inspector.notary.check(place / "manifest", place / "manifest.sig")
     assert manifest.parse((place / "manifest").read_text()).id == sealed.id
     assert (place / "stage").samefile(content.files["stage"])
     summary = release.summary(sealed)
@@ -53,22 +62,24 @@ def test_a_sealed_release_is_complete_and_signed(content: Content, releases: Pat
 
 
 def test_the_same_content_on_another_day_is_the_same_release(
-    content: Content, releases: Path, signer: Signer
+    content: Content, releases: Path, inspector: Inspector
 ) -> None:
-    first = release.seal(content, release.describe(content, AT), releases=releases, signer=signer)
+    first = release.seal(content, release.describe(content, AT), releases=releases, inspector=inspector)
     later = release.describe(content, AT + 86400)
     assert later.id != first.id
-    assert release.seal(content, later, releases=releases, signer=signer) == first
+    assert release.seal(content, later, releases=releases, inspector=inspector) == first
     assert len(list(releases.iterdir())) == 1
 
 
-def test_what_a_killed_seal_left_is_no_release(content: Content, releases: Path, signer: Signer) -> None:
+def test_what_a_killed_seal_left_is_no_release(
+    content: Content, releases: Path, inspector: Inspector
+) -> None:
     wanted = release.describe(content, AT)
     left = releases / f"{wanted.id}.partial"
     left.mkdir()
     (left / "kernel").write_text("half")
-    assert release.find(releases, wanted) is None
-    release.seal(content, wanted, releases=releases, signer=signer)
+    assert release.find(releases, wanted, inspector) is None
+    release.seal(content, wanted, releases=releases, inspector=inspector)
     assert (releases / wanted.id / "kernel").read_text() == "kernel"
     assert not left.exists()
 
@@ -80,19 +91,27 @@ def test_a_release_lacks_no_file(content: Content, name: str) -> None:
         release.describe(replace(content, files=left), AT)
 
 
-def test_a_changed_file_does_not_fit_the_signature(tmp_path: Path, signer: Signer) -> None:
-    text = tmp_path / "manifest"
-    text.write_text("one")
-    signer.sign(text, tmp_path / "sig")
-    verify(signer.public_keyring(), text, tmp_path / "sig")
-    text.write_text("two")
-    with pytest.raises(CommandFailed):
-        verify(signer.public_keyring(), text, tmp_path / "sig")
+def test_a_package_that_left_the_pool_is_in_no_release(
+    content: Content, releases: Path, inspector: Inspector
+) -> None:
+    inspector.pool.file(PACKAGE.sha256).unlink()
+    with pytest.raises(Problem, match="no longer has app-misc/hello"):
+        release.seal(content, release.describe(content, AT), releases=releases, inspector=inspector)
+    assert list(releases.iterdir()) == []
 
 
-def test_the_private_key_is_for_its_owner_only(signer: Signer) -> None:
-    signer.public_keyring()
-    assert signer.home.stat().st_mode & 0o77 == 0
+def test_a_release_that_was_altered_is_made_again_under_its_name(
+    content: Content, releases: Path, inspector: Inspector
+) -> None:
+    wanted = release.describe(content, AT)
+    release.seal(content, wanted, releases=releases, inspector=inspector)
+    damaged = releases / wanted.id / "kernel"
+    damaged.unlink()
+    damaged.write_text("kernex")
+    assert inspector.reasons(releases / wanted.id) == ["kernel has other bytes than its manifest says"]
+    assert release.seal(content, wanted, releases=releases, inspector=inspector) == wanted
+    assert Inspector(inspector.pool, inspector.notary).reasons(releases / wanted.id) == []
+    assert (releases / f"{wanted.id}.damaged" / "kernel").read_text() == "kernex"
 
 
 def test_an_xz_stage_is_packed_again_once(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ PURE = (
     "appliance/decision.py",
     "appliance/install.py",
     "appliance/facts.py",
+    "appliance/statement.py",
     "appliance/backlog.py",
     "appliance/forecast.py",
     "pxe/dhcp.py",

@@ -14,6 +14,7 @@ from appliance.model import (
     Firmware,
     Machine,
     MachineState,
+    Origin,
     Package,
     Release,
 )
@@ -96,14 +97,20 @@ def test_the_file_never_holds_a_token_in_the_clear(store: Store, tmp_path: Path)
     assert all(token.encode() not in file.read_bytes() for file in tmp_path.iterdir())
 
 
-def test_publishing_moves_the_channel_and_keeps_the_older_release(store: Store) -> None:
-    store.releases.publish(RELEASE, "stable", now=1.0)
-    newer = Release("20260102-00000000000b", "vm", 2.0, "snap2", 4, 1000)
-    store.releases.publish(newer, "stable", now=2.0)
-    assert store.releases.channel("vm", "stable") == newer.id
+def test_a_release_is_remembered_once_with_where_its_packages_came_from(store: Store) -> None:
+    packages = [
+        Origin("a" * 64, "app-misc/a-1", "built", "vm"),
+        Origin("b" * 64, "app-misc/b-1", "reused", "x"),
+    ]
+    store.releases.add(RELEASE, packages)
+    store.releases.add(RELEASE, packages)
+    newer = Release("20260102-00000000000b", "vm", 2.0, "gentoo:snap2", 4, 1000)
+    store.releases.add(newer)
     assert [one.id for one in store.releases.all("vm")] == [newer.id, RELEASE.id]
-    store.releases.publish(RELEASE, "stable", now=3.0)
-    assert store.releases.channels() == {RELEASE.id: [("vm", "stable")]}
+    assert store.releases.origins(RELEASE.id) == packages
+    assert store.releases.builder("a" * 64) == "vm"
+    store.releases.forget(RELEASE.id)
+    assert store.releases.origins(RELEASE.id) == []
 
 
 def test_a_change_that_fails_half_way_leaves_nothing(store: Store) -> None:
