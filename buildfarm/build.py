@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from appliance import kernel_choice
 from appliance.model import Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import gate, harvest, index, kernel, outcome, portage, release, root
 from buildfarm.compiling import Compiled, build_sandbox, compile_profile, laid_files, made_of, recall
 from buildfarm.failures import Failure
 from buildfarm.inspection import Inspector
+from buildfarm.kernel import Kernel
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
 from buildfarm.outcome import Outcome
 from buildfarm.pool import Pool
@@ -109,8 +111,11 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         keys=compiled.keys,
         logs=order.logs,
     )
-    findings = _findings(order, compiled, image=_kernel(order, attempt, compiled.packages))
+    image = _kernel(order, attempt, compiled.packages)
+    findings = _findings(order, compiled, image=image is not None)
     reasons = gate.root_reasons(findings)
+    if image:
+        reasons += _objections(order, image, compiled.packages)
     if reasons:
         return _refused(order, done, [*_causes(compiled), *reasons])
     listing = index.make(compiled.state.header, compiled.packages)
@@ -174,15 +179,22 @@ def _out(attempt: Attempt) -> Path:
     return place
 
 
-def _kernel(order: Order, attempt: Attempt, packages: Sequence[Package]) -> bool:
-    """Extract the kernel of the profile's kernel package, of the newest if there are several slots."""
-    wanted = order.profile.kernel_package
-    found = [package for package in packages if index.split_cpv(package.cpv)[0] == wanted]
+def _kernel(order: Order, attempt: Attempt, packages: Sequence[Package]) -> Kernel | None:
+    """Extract the kernel of the profile's kernel package."""
+    found = kernel.choose(packages, order.profile.kernel_package)
+    return kernel.extract_kernel(order.pool.file(found.sha256), _out(attempt) / "kernel") if found else None
+
+
+def _objections(order: Order, image: Kernel, packages: Sequence[Package]) -> list[str]:
+    """Options of the profile's kernel.config that its kernel lacks; its sources may say why."""
+    profile = order.profile
+    found = kernel.objections(profile.kernel_config, image, arch=profile.arch, kconfigs={})
     if not found:
-        return False
-    newest = max(found, key=lambda package: (package.built_at, package.cpv))
-    kernel.extract_kernel(order.pool.file(newest.sha256), _out(attempt) / "kernel")
-    return True
+        return []
+    names = (profile.kernel_package, kernel_choice.atom_name(profile.kernel_source))
+    sources = [order.pool.file(one.sha256) for name in names if (one := kernel.choose(packages, name))]
+    kconfigs = kernel.read_kconfigs(sources)
+    return kernel.objections(profile.kernel_config, image, arch=profile.arch, kconfigs=kconfigs)
 
 
 def _content(order: Order, attempt: Attempt, packages: Sequence[Package], listing: str) -> release.Content:

@@ -9,7 +9,7 @@ from appliance.errors import Problem
 from appliance.model import Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
-from buildfarm import harvest, outcome, portage, recipes, root
+from buildfarm import harvest, kernel_source, outcome, portage, recipes, root
 from buildfarm.failures import Failure, classify, plain
 from buildfarm.key import Recipe, build_key
 from buildfarm.order import Order, Progress, processors
@@ -19,7 +19,6 @@ from buildfarm.root import Attempt
 
 ANY_STATUS = range(-255, 256)
 TAIL_LINES = 30
-KERNEL_CONFIG = "etc/kernel/config.d/50-distserver.config"
 USABLE = ("installed", "provided", "available")
 
 
@@ -109,7 +108,7 @@ def _world_file(order: Order, atom: str) -> Path:
 
 def laid_files(order: Order) -> dict[str, root.Content]:
     """What is laid into the build root; no name of the profile is in it, so that equal ones are equal."""
-    return {**order.configuration, KERNEL_CONFIG: order.profile.kernel_config.encode()}
+    return {**order.configuration, **kernel_source.configuration(order.profile)}
 
 
 def made_of(order: Order) -> str:
@@ -142,7 +141,7 @@ def recall(known: Outcome) -> Compiled:
 def _recipes(order: Order, sandbox: Sandbox) -> dict[str, Recipe]:
     """What decides about everything the profile consists of now."""
     cpvs = [action.cpv for action in portage.plan(sandbox, portage.whole_plan()) if action.kind == "ebuild"]
-    return recipes.read(sandbox, cpvs, kernel_config=order.profile.kernel_config)
+    return recipes.read(sandbox, cpvs, kernel_config=kernel_source.options(order.profile))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance import kconfig
 from appliance.errors import Problem
+from appliance.model import Package
 from buildfarm import gpkg
 from buildfarm.index import split_cpv
 from buildfarm.manifest import Item, Manifest
@@ -76,6 +77,12 @@ def find_kernel(files: Mapping[str, str]) -> KernelFiles | None:
     configs = [place for text in CONFIGS if (place := _follow(text.format(version), files, real))]
     modules = any((m := MODULE.fullmatch(name)) and m["version"] == version for name in real)
     return KernelFiles(version, found[version], next(iter(configs), ""), modules)
+
+
+def choose(packages: Sequence[Package], name: str) -> Package | None:
+    """The package category/name; of several slots the one with the highest version."""
+    found = [package for package in packages if split_cpv(package.cpv)[0] == name]
+    return max(found, key=lambda one: (_version_key(split_cpv(one.cpv)[1]), one.built_at), default=None)
 
 
 def extract_kernel(package: Path, target: Path) -> Kernel:

@@ -141,6 +141,18 @@ def test_a_failing_ebuild_publishes_nothing_and_shows_its_log(grown: Farmyard) -
     assert grown.build().built == ()
 
 
+def test_a_kernel_that_lacks_an_option_is_not_published(grown: Farmyard) -> None:
+    """The tiny kernel's configuration is whatever is asked for, so one says that it took something away."""
+    ebuild = grown.repository / "sys-kernel/tiny-kernel/tiny-kernel-1.ebuild"
+    ebuild.write_text(
+        ebuild.read_text().replace("newins", 'echo CONFIG_TINY=m > "${T}"/vmlinuz || die\n\tnewins', 1)
+    )
+    before = grown.releases()
+    result = grown.build()
+    assert result.reasons == ("kernel 1: CONFIG_TINY is m, wanted y",)
+    assert grown.releases() == before
+
+
 def test_a_world_atom_that_does_not_exist_is_named_with_its_file(farm: Farmyard) -> None:
     farm.world = (*farm.world, "app-misc/nothing")
     with pytest.raises(Problem) as caught:

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import DiskLayout, Profile, StageSource
+from appliance.model import DiskLayout, Package, Profile, StageSource
 from buildfarm import kernel_source
 from buildfarm.installer import modules
 from buildfarm.kernel import (
     Kernel,
     KernelFiles,
+    choose,
     extract_kernel,
     find_kernel,
     objections,
@@ -100,6 +101,18 @@ def test_an_image_without_a_version() -> None:
 )
 def test_what_is_no_kernel_is_not_taken_for_one(files: dict[str, str]) -> None:
     assert find_kernel(files) is None
+
+
+def test_of_several_slots_the_highest_version_is_booted_not_the_last_that_was_built() -> None:
+    packages = [
+        Package("a" * 64, f"sys-kernel/k-{version}", 1, 1, "", built_at, "")
+        for version, built_at in (("6.9.12", 3.0), ("6.12.1", 2.0), ("6.12.1-r1", 1.0))
+    ]
+    other = Package("b" * 64, "sys-kernel/k-extra-7", 1, 1, "", 9.0, "")
+    found = choose([*packages, other], "sys-kernel/k")
+    assert found
+    assert found.cpv == "sys-kernel/k-6.12.1-r1"
+    assert choose(packages, "sys-kernel/j") is None
 
 
 def make_gpkg(path: Path, files: Mapping[str, bytes], links: Mapping[str, str]) -> Path:

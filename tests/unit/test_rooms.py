@@ -48,7 +48,8 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "console", "deadline", "enter", "errors", "facts", "install", "kconfig", "lab", "model",
+    "boot", "console", "deadline", "enter", "errors", "facts", "install", "kconfig",
+    "kernel_choice", "lab", "model",
     "overlays", "run", "sandbox", "site", "store", "timeline", "vm",
 }  # fmt: skip
 

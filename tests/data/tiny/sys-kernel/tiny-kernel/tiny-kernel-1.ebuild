@@ -10,4 +10,5 @@ src_install() {
 	cat /etc/kernel/config.d/*.config > "${T}"/vmlinuz || die
 	insinto /boot
 	newins "${T}"/vmlinuz vmlinuz-${PV}
+	newins "${T}"/vmlinuz config-${PV}
 }
