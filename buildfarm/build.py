@@ -8,13 +8,14 @@ from appliance import kernel_choice
 from appliance.model import Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import gate, harvest, index, kernel, outcome, portage, release, root
-from buildfarm.compiling import Compiled, build_sandbox, compile_profile, laid_files, made_of, recall
+from buildfarm.compiling import Compiled, compile_profile, made_of, recall
 from buildfarm.failures import Failure
 from buildfarm.inspection import Inspector
 from buildfarm.kernel import Kernel
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
 from buildfarm.outcome import Outcome
 from buildfarm.pool import Pool
+from buildfarm.preparing import build_sandbox, laid_files
 from buildfarm.root import Attempt
 from buildfarm.signing import Signer
 from buildfarm.tarball import Member, read_directory, write_tar
@@ -65,7 +66,7 @@ def build_profile(
         identity = made_of(order)
         known = _known_outcome(order, own, identity)
         attempt = own.begin(order.build_stage.sha256)
-        compiled = recall(known) if known else compile_profile(order, attempt)
+        compiled = recall(known) if known else compile_profile(order, attempt, _packages_before(own))
         result = _publish(order, attempt, compiled)
         if result.release and not known:
             own.commit()
@@ -93,6 +94,11 @@ def _known_outcome(order: Order, own: root.Root, identity: str) -> Outcome | Non
         outcome.write(known, own)
     whole = all(order.pool.holds(package.sha256) for package in known.packages)
     return known if whole else None
+
+
+def _packages_before(own: root.Root) -> tuple[Package, ...]:
+    known = outcome.read(own)
+    return known.packages if known else ()
 
 
 def _remember(order: Order, own: root.Root, identity: str, compiled: Compiled) -> None:

@@ -1,25 +1,28 @@
 """Brings a profile's root up to date with emerge, offering it what the pool already has."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.errors import Problem
 from appliance.model import Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
-from buildfarm import harvest, kernel_source, outcome, portage, recipes, root
-from buildfarm.failures import Failure, classify, plain
-from buildfarm.key import Recipe, build_key
+from buildfarm import ccache, failures, harvest, inside, layers, outcome, planning, portage, root
+from buildfarm.failures import Effort, Failure, Retry
+from buildfarm.key import TOOLCHAIN
 from buildfarm.order import Order, Progress, processors
 from buildfarm.outcome import Outcome
-from buildfarm.portage import Action, State
+from buildfarm.portage import State
+from buildfarm.preparing import Prepared, build_sandbox, laid_files, offers, prepare, to_build_again
+from buildfarm.resolution import Choice, Question, Resolution
 from buildfarm.root import Attempt
 
 ANY_STATUS = range(-255, 256)
 TAIL_LINES = 30
-USABLE = ("installed", "provided", "available")
+PRESERVED = "var/lib/portage/preserved_libs_registry"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Compiled:
     output: str
     ended_well: bool
     state: State
-    remaining: tuple[Action, ...]
+    remaining: tuple[Choice, ...]
     packages: tuple[Package, ...]
     """Of what is installed now, as far as it is in the pool."""
     built: tuple[Package, ...]
@@ -38,77 +41,8 @@ class Compiled:
     failures: tuple[Failure, ...]
     keys: Mapping[str, str]
     """Build keys of everything that was wanted."""
-
-
-def compile_profile(order: Order, attempt: Attempt) -> Compiled:
-    """Lay the configuration, offer known packages, run emerge, take what it finished into the pool."""
-    files = laid_files(order)
-    root.lay(attempt.upper, order.build_stage.root, files, over=attempt.layers)
-    sandbox = build_sandbox(order, attempt)
-    before = portage.read_state(sandbox, order.profile.world)
-    check_world(order, before.world)
-    made_of = _recipes(order, sandbox)
-    keys = {cpv: build_key(recipe) for cpv, recipe in made_of.items()}
-    attempt.keys.write_text(json.dumps(keys, indent=1, sort_keys=True))
-    known = harvest.choose(order.ledger.known(set(keys.values())), before.installed)
-    offered = harvest.offer(attempt, order.pool, known, chost=order.profile.chost)
-    order.report(Progress("plan", f"{len(keys)} packages, {len(offered)} of them known", status="done"))
-    run_ = _emerge_all(order, sandbox)
-    built = harvest.gather(attempt, order.pool, order.ledger)
-    after = portage.read_state(sandbox, order.profile.world)
-    instances = {(p.cpv, p.build_id, int(p.built_at)): p for p in (*offered, *built)}
-    present = [instances.get((one.cpv, one.build_id, one.build_time)) for one in after.installed]
-    packages = tuple(package for package in present if package)
-    return Compiled(
-        status=run_.status,
-        output=run_.output,
-        ended_well=run_.ended_well,
-        state=after,
-        remaining=tuple(portage.plan(sandbox, portage.update_plan())) if run_.status == 0 else (),
-        packages=packages,
-        built=tuple(built),
-        reused=tuple(package for package in packages if package in offered),
-        failures=_failures(order, run_.output, keys),
-        keys=keys,
-    )
-
-
-def build_sandbox(order: Order, attempt: Attempt) -> Sandbox:
-    """The profile's root as emerge sees it."""
-    rooms = root.Rooms(order.tree.room("distfiles").resolve(), order.logs)
-    env = portage.environment(processors())
-    return root.sandbox(attempt, order.build_stage.root, order.snapshots, rooms=rooms, env=env)
-
-
-def check_world(order: Order, atoms: Mapping[str, str]) -> None:
-    """Raise Problem for a world atom that nothing can satisfy: emerge itself would end with status 0."""
-    names = ", ".join(snapshot.repository for snapshot in order.snapshots)
-    repository = f"repository {names}" if len(order.snapshots) == 1 else f"any of the repositories {names}"
-    words = {
-        "absent": f"is not in {repository}",
-        "masked": f"is in {repository}, but masked for this profile",
-        "invalid": "is not an atom",
-    }
-    for atom, state in sorted(atoms.items()):
-        if state not in USABLE:
-            place = _world_file(order, atom)
-            raise Problem(
-                f"profile {order.profile.name}: {atom} {words[state]}", hint=f"it stands in {place}"
-            )
-
-
-def _world_file(order: Order, atom: str) -> Path:
-    """The world file, of the profile or of the parent that brought the atom."""
-    places = [order.site.path / "profiles" / name / "world" for name in reversed(order.profile.lineage)]
-    for place in places:
-        if place.is_file() and atom in place.read_text().split():
-            return place
-    return order.site.path / "profiles" / order.profile.name / "world"
-
-
-def laid_files(order: Order) -> dict[str, root.Content]:
-    """What is laid into the build root; no name of the profile is in it, so that equal ones are equal."""
-    return {**order.configuration, **kernel_source.configuration(order.profile)}
+    questions: tuple[Question, ...] = ()
+    """What the resolver noted and could go on with."""
 
 
 def made_of(order: Order) -> str:
@@ -138,10 +72,44 @@ def recall(known: Outcome) -> Compiled:
     )
 
 
-def _recipes(order: Order, sandbox: Sandbox) -> dict[str, Recipe]:
-    """What decides about everything the profile consists of now."""
-    cpvs = [action.cpv for action in portage.plan(sandbox, portage.whole_plan()) if action.kind == "ebuild"]
-    return recipes.read(sandbox, cpvs, kernel_config=kernel_source.options(order.profile))
+def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = ()) -> Compiled:
+    """Lay the configuration, offer known packages, run emerge, take what it finished into the pool.
+
+    `before`: the packages the root was committed with. Raises Unresolved when the resolver has questions.
+    """
+    prepared = prepare(order, attempt)
+    keys = prepared.keys
+    attempt.keys.write_text(json.dumps(keys, indent=1, sort_keys=True))
+    offered = harvest.offer(attempt, order.pool, offers(order, prepared, before), chost=order.profile.chost)
+    order.report(Progress("plan", f"{len(keys)} packages, {len(offered)} of them known", status="done"))
+    ran, built = _emerge_until_done(order, attempt, prepared, to_build_again(prepared, offered))
+    after, left = _look(order, prepared.sandbox)
+    instances = {(p.cpv, p.build_id, int(p.built_at)): p for p in (*offered, *built)}
+    present = [instances.get((one.cpv, one.build_id, one.build_time)) for one in after.installed]
+    packages = tuple(package for package in present if package)
+    return Compiled(
+        status=ran.status,
+        output=ran.output,
+        ended_well=ran.ended_well,
+        state=after,
+        remaining=left.choices,
+        packages=packages,
+        built=tuple(built),
+        reused=tuple(package for package in packages if package in offered),
+        failures=ran.failures,
+        keys=keys,
+        questions=prepared.resolution.questions,
+    )
+
+
+def _look(order: Order, sandbox: Sandbox) -> tuple[State, Resolution]:
+    """What is in the root now, and what the resolver would still do."""
+    questions = {
+        "state": portage.state_question(order.profile.world),
+        "plan": planning.question({"left": portage.remaining_plan()}),
+    }
+    answers = inside.ask(sandbox, questions)
+    return portage.parse_state(answers["state"]), planning.parse(answers["plan"])["left"]
 
 
 @dataclass(frozen=True)
@@ -149,22 +117,77 @@ class _Run:
     status: int
     output: str
     ended_well: bool
+    failures: tuple[Failure, ...] = ()
 
 
-def _emerge_all(order: Order, sandbox: Sandbox) -> _Run:
+def _emerge_until_done(
+    order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str]
+) -> tuple[_Run, list[Package]]:
+    """Run emerge; what failed for want of memory or of a compile host is tried once more, more carefully."""
+    efforts = [Effort(order.jobs, processors())]
+    built: list[Package] = []
+    with _cache(order, attempt, prepared) as shelf:
+        while True:
+            effort = efforts[-1]
+            features = " ".join((portage.FEATURES, *shelf.features))
+            env = {**shelf.env, "FEATURES": features}
+            sandbox = build_sandbox(order, attempt, make_jobs=effort.make_jobs, env=env, shelves=shelf.mounts)
+            ran = _emerge_all(order, attempt, sandbox, portage.update(effort.jobs, again), prepared.keys)
+            built += harvest.gather(attempt, order.pool, order.ledger)
+            step = failures.next_step(ran.failures, efforts, holdable=())
+            if not ran.failures or not isinstance(step, Retry):
+                break
+            order.report(Progress("packages", f"again: {step.reason}", status="note"))
+            efforts.append(Effort(step.jobs, step.make_jobs, step.local))
+        counts = shelf.counts()
+        if counts.hits + counts.misses:
+            said = f"{counts.hits} of {counts.hits + counts.misses} compilations came from the cache"
+            order.report(Progress("packages", said))
+    return ran, list({package.sha256: package for package in built}.values())
+
+
+@contextmanager
+def _cache(order: Order, attempt: Attempt, prepared: Prepared) -> Iterator[ccache.Shelf]:
+    """The compiler cache of the toolchain that most of the profile is compiled with."""
+    toolchains = Counter(recipe.parts[TOOLCHAIN].split()[0] for recipe in prepared.recipes.values())
+    if not toolchains:
+        yield ccache.Shelf()
+        return
+    with ccache.shelf(
+        order.tree.room("ccache").resolve(),
+        (attempt.upper, *attempt.layers, order.build_stage.root),
+        toolchain=toolchains.most_common(1)[0][0],
+        build=order.logs.name,
+        bound_bytes=order.site.ccache_bytes,
+    ) as shelf:
+        yield shelf
+
+
+def _emerge_all(
+    order: Order, attempt: Attempt, sandbox: Sandbox, update: Sequence[str], keys: Mapping[str, str]
+) -> _Run:
     """Update, rebuild users of old libraries, remove what nothing needs; stops at the first that fails."""
     lines: list[str] = []
-    status = 0
-    steps = (portage.update(order.jobs), portage.rebuild_preserved(order.jobs), portage.depclean())
-    for argv in steps:
+    log = order.logs / "emerge.out"
+
+    def emerge(argv: Sequence[str]) -> int:
         watch = _watch(order, lines)
-        log = order.logs / "emerge.out"
-        status = run(argv, prefix=sandbox.prefix(), output=log, on_line=watch, ok=ANY_STATUS).status
-        if status != 0:
-            break
+        return run(argv, prefix=sandbox.prefix(), output=log, on_line=watch, ok=ANY_STATUS).status
+
+    status = emerge(update)
+    if status == 0 and _preserved(order, attempt):
+        status = emerge(portage.rebuild_preserved(order.jobs))
+    status = status or emerge(portage.depclean())
     emerge_log = order.logs / "emerge.log"
     text = emerge_log.read_text(errors="replace") if emerge_log.exists() else ""
-    return _Run(status, "\n".join(lines), portage.ended_well(text))
+    output = "\n".join(lines)
+    return _Run(status, output, portage.ended_well(text), _failures(order, output, keys))
+
+
+def _preserved(order: Order, attempt: Attempt) -> bool:
+    """Are there old libraries that something still uses?"""
+    registry = layers.find((attempt.upper, *attempt.layers, order.build_stage.root), PRESERVED)
+    return registry is not None and bool(json.loads(registry.read_text() or "{}"))
 
 
 def _watch(order: Order, lines: list[str]) -> Callable[[str], None]:
@@ -188,14 +211,14 @@ def _watch(order: Order, lines: list[str]) -> Callable[[str], None]:
 
 def _failures(order: Order, output: str, keys: Mapping[str, str]) -> tuple[Failure, ...]:
     found = []
-    for package, inside in sorted(portage.parse_failures(output).items()):
-        log = order.logs / Path(inside).relative_to(root.LOGS) if inside else None
+    for package, place in sorted(portage.parse_failures(output).items()):
+        log = order.logs / Path(place).relative_to(root.LOGS) if place else None
         text = log.read_text(errors="replace") if log and log.is_file() else ""
-        said = classify(text)
+        said = failures.classify(text)
         failure = Failure(
             package=package,
             log=log,
-            tail="\n".join(plain(text).splitlines()[-TAIL_LINES:]),
+            tail="\n".join(failures.plain(text).splitlines()[-TAIL_LINES:]),
             kind=said.kind,
             evidence=said.evidence,
             build_key=keys.get(package, ""),

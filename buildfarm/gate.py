@@ -12,7 +12,8 @@ from appliance.sandbox import Bind
 from buildfarm import portage, root
 from buildfarm.index import parse_paragraph
 from buildfarm.pool import Pool
-from buildfarm.portage import Action, Installed
+from buildfarm.portage import Installed
+from buildfarm.resolution import Choice
 from buildfarm.root import Content
 
 CANDIDATE = PurePosixPath("/var/cache/candidate")
@@ -28,7 +29,7 @@ class Findings:
     """Exit status of emerge. 0 is not enough: it also means `a world atom was skipped`."""
     ended_well: bool
     """emerge.log ends with `exiting successfully`."""
-    remaining: tuple[Action, ...]
+    remaining: tuple[Choice, ...]
     """The plan after the build."""
     installed: tuple[Installed, ...]
     packages: tuple[Package, ...]

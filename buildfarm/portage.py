@@ -3,9 +3,8 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from appliance.errors import Problem
-from appliance.run import run
 from appliance.sandbox import Sandbox
 from buildfarm import inside, root
 
@@ -14,16 +13,21 @@ SETS = ("@system", "@world")
 # --usepkg turns build-time dependencies off (create_depgraph_params.py), hence --with-bdeps=y.
 # --rebuilt-binaries lets the root follow a package that was built again under the same version.
 RESOLVE = (
-    "--update", "--deep", "--newuse", "--changed-deps=y", "--with-bdeps=y", "--usepkg=y",
-    "--rebuilt-binaries=y", "--binpkg-respect-use=y", "--binpkg-changed-deps=y", "--autounmask=n",
+    "--update", "--deep", "--newuse", "--changed-deps=y", "--with-bdeps=y", "--autounmask=n",
     "--backtrack=100",
 )  # fmt: skip
+FROM_BINARIES = (
+    "--usepkg=y", "--rebuilt-binaries=y", "--binpkg-respect-use=y", "--binpkg-changed-deps=y",
+)  # fmt: skip
+# -buildpkg-proactive: which installed packages have no package any more is found by build keys, in whatever
+# version of Portage, and said by --reinstall-atoms.
 FEATURES = (
-    "buildpkg buildpkg-proactive binpkg-multi-instance observability split-log fail-clean -merge-sync "
+    "buildpkg -buildpkg-proactive binpkg-multi-instance observability split-log fail-clean -merge-sync "
     "-merge-wait -news -binpkg-signing -getbinpkg"
 )
+ATOMS_PER_OPTION = 500
+"""One argument may have 128 KiB (MAX_ARG_STRLEN)."""
 CLIENT_SECONDS = 7200
-ACTION = re.compile(r"\[(ebuild|binary|uninstall|blocks)\s([^\]]*)\]\s+(?:\S+ \()?([^\s:]+)")
 STARTED = re.compile(r">>> (Emerging|Emerging binary|Installing|Completed) \((\d+) of (\d+)\) ([^\s:]+)")
 FAILED = re.compile(r"\*  \(([^\s:,]+):[^)]*\), Log file:")
 FAILED_EARLY = re.compile(r">>> Failed to (?:emerge|install) ([^\s:,]+)")
@@ -51,25 +55,22 @@ def environment(processors: int) -> dict[str, str]:
     }
 
 
-def whole_plan() -> list[str]:
-    """Print everything the profile consists of, as if nothing were there."""
-    options = [
-        "--pretend",
-        "--emptytree",
-        "--with-bdeps=y",
-        "--autounmask=n",
-        "--backtrack=100",
-        "--usepkg=n",
-    ]
+def wanted_plan() -> list[str]:
+    """What the resolver is asked first: what would there be if nothing were known but sources?"""
+    return [*RESOLVE, "--usepkg=n", *SETS]
+
+
+def update(jobs: int, again: Sequence[str] = ()) -> list[str]:
+    """`again`: atoms of what is installed but has to be built again."""
+    parts = [again[n : n + ATOMS_PER_OPTION] for n in range(0, len(again), ATOMS_PER_OPTION)]
+    reinstall = [f"--reinstall-atoms={' '.join(part)}" for part in parts]
+    options = [*RESOLVE, *FROM_BINARIES, *reinstall, "--keep-going=y", f"--jobs={jobs}"]
     return ["emerge", *QUIET, *options, *SETS]
 
 
-def update(jobs: int) -> list[str]:
-    return ["emerge", *QUIET, *RESOLVE, "--keep-going=y", f"--jobs={jobs}", *SETS]
-
-
-def update_plan() -> list[str]:
-    return ["emerge", *QUIET, *RESOLVE, "--pretend", *SETS]
+def remaining_plan() -> list[str]:
+    """What the resolver is asked after the update; nothing may be left."""
+    return [*RESOLVE, *FROM_BINARIES, *SETS]
 
 
 def rebuild_preserved(jobs: int) -> list[str]:
@@ -92,28 +93,6 @@ def client_install() -> list[str]:
         "--autounmask=n",
     ]
     return ["timeout", "--kill-after=10", str(CLIENT_SECONDS), "emerge", *QUIET, *options, *SETS]
-
-
-@dataclass(frozen=True)
-class Action:
-    """One line of a plan."""
-
-    kind: str
-    """ebuild, binary, uninstall or blocks."""
-    flags: str
-    cpv: str
-
-
-def parse_plan(text: str) -> list[Action]:
-    """The `[ebuild  N    ] cat/pkg-1` lines of `emerge --pretend`."""
-    actions = []
-    for line in text.splitlines():
-        if found := ACTION.match(line):
-            kind, flags, cpv = found.groups()
-            if kind == "binary":  # the build id is shown like one more version part: sed-4.9-1
-                cpv = re.sub(r"(-[0-9][^-]*(?:-r[0-9]+)?)-[0-9]+$", r"\1", cpv)
-            actions.append(Action(kind, flags.strip(), cpv))
-    return actions
 
 
 @dataclass(frozen=True)
@@ -172,21 +151,21 @@ class State:
 
 
 def read_state(sandbox: Sandbox, world: Sequence[str]) -> State:
-    atoms = [atom for atom in world if not atom.startswith("@")]
-    answer = inside.ask(sandbox, {"state": {"world": atoms}})["state"]
+    return parse_state(inside.ask(sandbox, {"state": state_question(world)})["state"])
+
+
+def state_question(world: Sequence[str]) -> dict[str, list[str]]:
+    """Arguments of the question `state` of inside.ask()."""
+    return {"world": [atom for atom in world if not atom.startswith("@")]}
+
+
+def parse_state(answer: Mapping[str, Any]) -> State:
+    """The answer to state_question()."""
     rows = sorted(answer["installed"], key=lambda row: str(row["CPV"]))
     installed = (
         Installed(r["CPV"], int(r["BUILD_ID"] or 0), int(r["BUILD_TIME"] or 0), r["SLOT"]) for r in rows
     )
     return State(answer["header"], tuple(installed), answer["atoms"]["world"], answer["atoms"]["system"])
-
-
-def plan(sandbox: Sandbox, argv: Sequence[str]) -> list[Action]:
-    """Run a --pretend; a resolver that gives up is a Problem with its own words."""
-    asked = run(argv, prefix=sandbox.prefix(), ok=range(256))
-    if asked.status != 0:
-        raise Problem(f"Portage cannot resolve the profile:\n{explain(asked.stdout)}")
-    return parse_plan(asked.stdout)
 
 
 def explain(text: str) -> str:

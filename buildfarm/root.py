@@ -296,7 +296,13 @@ class Rooms:
 
 
 def sandbox(
-    attempt: Attempt, stage: Path, snapshots: Sequence[Snapshot], *, rooms: Rooms, env: Mapping[str, str]
+    attempt: Attempt,
+    stage: Path,
+    snapshots: Sequence[Snapshot],
+    *,
+    rooms: Rooms,
+    env: Mapping[str, str],
+    shelves: Sequence[Mount] = (),
 ) -> Sandbox:
     """The build root: no network; repositories read-only; distfiles, PKGDIR, scratch and logs writable."""
     mounts: list[Mount] = [
@@ -306,7 +312,7 @@ def sandbox(
         Bind(rooms.logs, LOGS, read_only=False),
     ]
     lower = (*attempt.layers, stage)
-    return _over(attempt.path, attempt.upper, lower, [*_trees(snapshots), *mounts], env)
+    return _over(attempt.path, attempt.upper, lower, [*_trees(snapshots), *mounts, *shelves], env)
 
 
 def client_sandbox(

@@ -7,7 +7,8 @@ import pytest
 from appliance.model import Package
 from buildfarm import gate
 from buildfarm.gate import Client, Findings
-from buildfarm.portage import Action, Installed
+from buildfarm.portage import Installed
+from buildfarm.resolution import Choice
 
 HELLO = Installed("app-misc/hello-2.10", 1, 100, "0")
 PACKAGE = Package("ab" * 32, "app-misc/hello-2.10", 1, 10, "key", 100.0, "CHOST: x86_64-pc-linux-gnu\n")
@@ -37,7 +38,7 @@ def test_a_build_without_fault_may_be_published() -> None:
         (replace(GOOD, status=1), "emerge ended with status 1"),
         (replace(GOOD, ended_well=False), "exiting successfully"),
         (
-            replace(GOOD, remaining=(Action("ebuild", "N", "a/b-1"),)),
+            replace(GOOD, remaining=(Choice("a/b-1", "0/0", "tiny", "ebuild"),)),
             "plan is not empty after the build: a/b-1",
         ),
         (replace(GOOD, packages=()), "installed in the root but not in the index: app-misc/hello-2.10-1"),
@@ -73,6 +74,6 @@ def test_one_fault_of_a_fresh_machine_is_one_reason(client: Client, reason: str)
 
 
 def test_a_long_list_of_packages_is_cut() -> None:
-    many = tuple(Action("ebuild", "N", f"a/b{n:02}-1") for n in range(30))
+    many = tuple(Choice(f"a/b{n:02}-1", "0/0", "tiny", "ebuild") for n in range(30))
     (reason,) = gate.root_reasons(replace(GOOD, remaining=many))
     assert reason.endswith("a/b09-1 and 20 more")

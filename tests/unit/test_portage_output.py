@@ -2,39 +2,11 @@
 
 from pathlib import Path
 
-import pytest
-
 from buildfarm import portage
-from buildfarm.portage import Action, Step
+from buildfarm.portage import Step
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "portage"
 KEEP_GOING = (DATA / "emerge-keep-going.txt").read_text()
-
-
-def test_a_plan_lists_what_would_be_merged() -> None:
-    assert portage.parse_plan((DATA / "emerge-pretend.txt").read_text()) == [
-        Action("ebuild", "N", "app-misc/witness-1"),
-        Action("ebuild", "N", "sys-kernel/tiny-kernel-1"),
-        Action("ebuild", "N", "virtual/witness-0"),
-        Action("ebuild", "N", "app-misc/slow-1"),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("line", "cpv"),
-    [
-        ('[binary   R    ] sys-apps/sed-4.9-3::distserver  USE="-acl"', "sys-apps/sed-4.9"),
-        ("[binary  N     ] sys-apps/sed-4.9-r1-3 ", "sys-apps/sed-4.9-r1"),
-        ("[binary     U  ] app-misc/a-b2-1.0_p1-12:0/0::x [1.0-1:0/0::x]", "app-misc/a-b2-1.0_p1"),
-        ("[ebuild   R   ~] sys-apps/sed-4.9:0::distserver", "sys-apps/sed-4.9"),
-    ],
-)
-def test_a_planned_package_is_named_without_slot_repository_and_build_id(line: str, cpv: str) -> None:
-    assert [action.cpv for action in portage.parse_plan(line)] == [cpv]
-
-
-def test_an_empty_plan_is_empty() -> None:
-    assert portage.parse_plan("Calculating dependencies ... done!\n\nTotal: 0 packages\n") == []
 
 
 def test_progress_lines_name_the_package_and_its_number() -> None:
@@ -70,4 +42,4 @@ def test_the_resolver_is_quoted_from_its_complaint_on() -> None:
 def test_binary_packages_never_hide_build_time_dependencies() -> None:
     # --usepkg alone turns them off (Gentoo bug 741494).
     assert "--with-bdeps=y" in portage.update(2)
-    assert "--with-bdeps=y" in portage.update_plan()
+    assert "--with-bdeps=y" in portage.remaining_plan()
