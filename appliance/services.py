@@ -12,7 +12,7 @@ from pathlib import Path
 from appliance.backlog import leading_kind
 from appliance.boot import BootDesk
 from appliance.channels import Channels
-from appliance.desks.backlog import BacklogDesk
+from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.failures import FailureDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
 from appliance.desks.work import Work, failure_kind
@@ -153,10 +153,10 @@ class Services:
         site = replace(site, jobs=jobs or site.jobs)
         profile = find_profile(site, name)
         job = self.backlog.take(profile, ticket).id
-        work = Work(self.store, job, progress, clock=self.clock)
         try:
-            self._fetch_distfiles(site, work.report)
-            result = build_profile(site, profile, self.tree, work, work.report)
+            with Work(self.store, job, progress, clock=self.clock, flags=flag_class(profile)) as work:
+                self._fetch_distfiles(site, work.report)
+                result = build_profile(site, profile, self.tree, work, work.report)
             self.failures.note(name, result.failed, keys=result.keys, built=result.built)
             if result.release is not None:
                 self.release_desk.publish(result.release, origins=result.origins)
@@ -165,8 +165,6 @@ class Services:
             kind = failure_kind(failure)
             self.store.jobs.end(job, "failed", now=self.clock(), message=message, failure=kind)
             raise
-        finally:
-            work.release()
         if result.release is not None:
             counts = f"{len(result.built)} built, {len(result.reused)} reused"
             message = f"release {result.release.id}: {counts}"

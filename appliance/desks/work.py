@@ -3,12 +3,16 @@
 import errno
 import threading
 from collections.abc import Callable, Collection, Sequence
+from types import TracebackType
 
 from appliance.backlog import span
 from appliance.model import Package
 from appliance.process import own_name
 from appliance.run import CommandFailed
 from appliance.store import Store
+from appliance.store.history import Effort, Subject
+from buildfarm.index import split_cpv
+from buildfarm.meter import Figures, Meter, Tally
 from buildfarm.order import Progress, Report
 
 LOOK_AGAIN_SECONDS = 1.0
@@ -24,8 +28,10 @@ class Work:
         report: Report,
         *,
         clock: Callable[[], float],
+        flags: str = "",
         look_again_seconds: float = LOOK_AGAIN_SECONDS,
     ) -> None:
+        """`flags` is the flag class of the profile: what its packages cost is remembered under it."""
         self.store = store
         self.job = job
         self.clock = clock
@@ -35,6 +41,21 @@ class Work:
         self._claimed: set[str] = set()
         self.made: dict[str, Package] = {}
         """cpv -> package of everything this build put into the pool."""
+        self._flags = flags
+        self._seconds: dict[str, float] = {}
+        self._meter = Meter()
+
+    def __enter__(self) -> "Work":
+        self._meter.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._meter.__exit__(kind, error, trace)
+        with self.store.database.change():
+            self.store.claims.release(self.owner)
+            self.account(self._meter.tally)
 
     def known(self, keys: Collection[str]) -> Sequence[Package]:
         """Packages of the pool with these build keys; returns when nobody else is building a missing one."""
@@ -62,11 +83,20 @@ class Work:
 
     def report(self, progress: Progress) -> None:
         """Pass it on, and keep it where `distserver queue` finds it."""
+        if progress.package and progress.seconds is not None:
+            self._seconds[progress.package] = progress.seconds
         self.store.jobs.note(self.job, str(progress))
         self._report(progress)
 
-    def release(self) -> None:
-        self.store.claims.release(self.owner)
+    def account(self, tally: Tally) -> None:
+        """Remember what the build and each package it made cost."""
+        self.store.jobs.measure(self.job, tally.peak_bytes)
+        seen = tally.figures()
+        for cpv, package in sorted(self.made.items()):
+            figures = seen.get(cpv, Figures(0.0, 0.0, 0, ""))
+            effort = Effort(self._seconds.get(cpv, figures.seconds), figures.cpu_seconds, figures.peak_bytes)
+            subject = Subject(split_cpv(cpv)[0], build_key=package.build_key, flags=self._flags)
+            self.store.history.record(subject, effort, at=self.clock())
 
     def _whose(self, others: dict[str, str]) -> str:
         owners = set(others.values())

@@ -16,6 +16,8 @@ from appliance.overlays import example_site
 from appliance.run import CommandFailed
 from appliance.services import Services
 from appliance.store import Store
+from appliance.store.history import Effort, Subject
+from buildfarm.meter import Reading, Tally
 from buildfarm.order import Progress
 
 DAY = 24 * 3600.0
@@ -246,12 +248,28 @@ def test_a_package_that_another_build_makes_is_waited_for_and_reused(
 
 
 def test_a_build_with_claims_of_its_own_does_not_wait_for_others(services: Services) -> None:
-    mine = work(services)
-    assert mine.known({"b"}) == []
-    services.store.claims.take({"a"}, "builder2@1", now=0.0, until=services.clock() + 60)
-    assert mine.known({"a"}) == []
-    mine.release()
+    with work(services) as mine:
+        assert mine.known({"b"}) == []
+        services.store.claims.take({"a"}, "builder2@1", now=0.0, until=services.clock() + 60)
+        assert mine.known({"a"}) == []
     assert services.store.claims.take({"b"}, "builder2@1", now=0.0, until=1.0) == {}
+
+
+def test_what_a_build_cost_is_remembered_for_each_package_it_made(services: Services) -> None:
+    mine = work(services)
+    mine.remember(package("a"))
+    mine.remember(package("b"))
+    mine.report(Progress("packages", "Completed", "app/a-1", 1, 2, "done", 42.0))
+    tally = Tally()
+    for now, seconds in ((0.0, 1.0), (5.0, 30.0)):
+        tally.take(now, [Reading((9, 1), 1, seconds, 1000, "app/a-1", "compile")])
+    mine.account(tally)
+    history = services.store.history
+    assert history.estimate(Subject("app/a", build_key="a")) == Effort(42.0, 30.0, 1000, "key")
+    # b was over before anybody looked.
+    assert history.estimate(Subject("app/b")) == Effort(0.0, 0.0, 0, "name and flags")
+    (job,) = services.store.jobs.running()
+    assert job.peak_bytes == 1000
 
 
 @pytest.mark.parametrize(
