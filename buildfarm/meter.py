@@ -191,6 +191,7 @@ def _package(pid: int) -> tuple[str, str]:
     pairs = (one.partition(b"=") for one in raw.split(b"\0"))
     names = (b"CATEGORY", b"PF", b"EBUILD_PHASE")
     table = {name: value.decode(errors="replace") for name, _, value in pairs if name in names}
-    if not table.get(b"CATEGORY") or not table.get(b"PF"):
+    # The phase `depend` only reads an ebuild's metadata; the package itself may never be built.
+    if not table.get(b"CATEGORY") or not table.get(b"PF") or table.get(b"EBUILD_PHASE") == "depend":
         return "", ""
     return f"{table[b'CATEGORY']}/{table[b'PF']}", table.get(b"EBUILD_PHASE", "")

@@ -84,3 +84,11 @@ def test_a_real_process_is_measured_by_the_package_in_its_environment(tmp_path: 
 def test_looking_goes_on_while_the_block_lasts() -> None:
     with Meter(look_seconds=0.01) as meter, running(["sleep", "60"], env={"CATEGORY": "a", "PF": "b-1"}):
         wait_until(lambda: "a/b-1" in meter.tally.figures() or None, seconds=60, what="it was seen")
+
+
+def test_reading_an_ebuilds_metadata_is_not_building_it() -> None:
+    with running(["sleep", "60"], env={"CATEGORY": "a", "PF": "b-1", "EBUILD_PHASE": "depend"}):
+        meter = Meter()
+        meter.look()
+        assert meter.tally.figures() == {}
+        assert meter.tally.peak_bytes > 0
