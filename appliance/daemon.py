@@ -8,8 +8,9 @@ import pwd
 import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +36,8 @@ DIE_TOGETHER = ["setpriv", "--pdeathsig", "KILL"]
 RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_SECONDS = 60.0
 FARM_LOOK_SECONDS = 900.0
-"""Looking means to read all of a repository that is no git checkout."""
+SYNC_LOOK_SECONDS = 300.0
+"""Looking means to ask for the times of all files of a local repository."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,26 @@ def farm(asked: Up) -> None:
     def argv(job: int, jobs: int) -> list[str]:
         return [*DIE_TOGETHER, *asked.argv("build"), "--job", str(job), "--jobs", str(jobs)]
 
-    Foreman(services, argv, look_seconds=FARM_LOOK_SECONDS).run()
+    foreman = Foreman(services, argv, look_seconds=FARM_LOOK_SECONDS)
+    threading.Thread(target=keep_in_sync, args=(asked, foreman.look), daemon=True).start()
+    foreman.run()
+
+
+def keep_in_sync(asked: Up, changed: Callable[[], None]) -> None:
+    """Synchronise what is due, for ever; a first metadata cache may take an hour, and builds go on."""
+    services = Services(asked.site, Tree(asked.state))
+    idle = threading.Event()
+    while True:
+        try:
+            outcomes = services.sync.sync_due()
+        except Exception:
+            log.exception("synchronising")
+            outcomes = []
+        for one in outcomes:
+            log.log(logging.ERROR if one.problem else logging.INFO, "%s", one)
+        if any(one.changed for one in outcomes):
+            changed()
+        idle.wait(SYNC_LOOK_SECONDS)
 
 
 def build_job(asked: Up, job: int, jobs: int) -> None:
@@ -225,6 +246,8 @@ def check_programs() -> None:
     """Raises Problem that names the Debian packages which are missing on this host."""
     needed = {
         "mksquashfs": "squashfs-tools",
+        "git": "git",
+        "rsync": "rsync",
         "gpg": "gnupg",
         "gpgv": "gpgv",
         "zstd": "zstd",

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from appliance.model import FarmSettings
+from appliance.repositories import is_url
 from appliance.schema import Keys, Kind, parse_size, parse_span
 
 FARM = Keys(
@@ -17,9 +18,12 @@ FARM = Keys(
         "queue": Kind.TEXT,
         "staleness": Kind.SPAN,
         "port": Kind.INTEGER,
+        "fetch": Kind.BOOLEAN,
+        "mirrors": Kind.WORDS,
     }
 )
 SCHEMES = ("redis", "rediss", "unix")
+MIRROR_SCHEMES = ("https", "http", "ftp", "rsync")
 
 
 def read_farm(table: Mapping[str, Any], file: Path, complaints: list[str]) -> FarmSettings:
@@ -35,10 +39,17 @@ def read_farm(table: Mapping[str, Any], file: Path, complaints: list[str]) -> Fa
             f'{file}: farm.queue: expected "sqlite" or a URL such as "redis://10.0.0.1:6379/0", got {queue!r}'
         )
     staleness = parse_span(table["staleness"]) if "staleness" in table else None
+    complaints += [
+        f"{file}: farm.mirrors: expected URLs ({', '.join(MIRROR_SCHEMES)}), got {mirror!r}"
+        for mirror in table.get("mirrors", ())
+        if not is_url(mirror, MIRROR_SCHEMES)
+    ]
     return FarmSettings(
         workers=workers,
         memory_bytes=parse_size(table.get("memory", "0")) or 0,
         queue=queue,
         staleness_seconds=usual.staleness_seconds if staleness is None else staleness,
         port=port,
+        fetch=table.get("fetch", True),
+        mirrors=tuple(table.get("mirrors", ())),
     )

@@ -59,6 +59,11 @@ class Foreman:
             self.bell.wait(STEP_SECONDS)
             self.bell.clear()
 
+    def look(self) -> None:
+        """Find what is due now and not at the next look; from any thread."""
+        self._ended = True
+        self.bell.set()
+
     def step(self) -> None:
         """Compare what should be with what is, once; whatever goes wrong is logged and tried again."""
         try:

@@ -206,11 +206,62 @@ class Profile:
     """How long a release is on canary before it goes to stable by itself; None: a person promotes it."""
 
 
+class SyncKind(Enum):
+    LOCAL = "local"
+    GIT = "git"
+    RSYNC = "rsync"
+    SNAPSHOT = "snapshot"
+    """A tarball, as emerge-webrsync fetches it."""
+    SQUASHFS = "squashfs"
+
+
 @dataclass(frozen=True)
 class Repository:
     name: str
     location: Path | None = None
     """The directory of a local one; the others live in the state."""
+    sync: SyncKind = SyncKind.LOCAL
+    uri: str = ""
+    branch: str = ""
+    """A git branch or tag; empty: what the remote side calls HEAD."""
+    depth: int = 1
+    """Git commits to fetch; 0: all."""
+    keyring: Path | None = None
+    """Public keys; what none of them signed is refused."""
+    priority: int | None = None
+    """Portage's: of equal versions the repository with the higher one wins. The main one has -1000."""
+
+    @property
+    def source(self) -> str:
+        """Where its trees come from, as one text: another text is another line of history."""
+        return f"{self.sync.value} {self.location or self.uri} {self.branch}".rstrip()
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When repositories are synchronised: so often, or once a day at a time of day (local)."""
+
+    every_seconds: float = 24 * 3600.0
+    at_minute: int | None = None
+
+
+@dataclass(frozen=True)
+class RepositoryState:
+    """What became of a repository's synchronisations."""
+
+    name: str
+    source: str = ""
+    revision: str = ""
+    """Of the current snapshot; empty when there never was one."""
+    image: str = ""
+    """File name of the current snapshot in state/snapshots."""
+    validator: str = ""
+    """What the source said of itself then: the same again means that nothing changed."""
+    tried_at: float = 0.0
+    succeeded_at: float = 0.0
+    changed_at: float = 0.0
+    problem: str = ""
+    """Why the last synchronisation changed nothing; empty when it went well."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +288,10 @@ class FarmSettings:
     """Newer inputs wait at most so long for a build of older ones."""
     port: int = 0
     """TCP port where workers on other hosts fetch and push; 0: there are none."""
+    fetch: bool = True
+    """Whether the farm fetches the distfiles that builds need."""
+    mirrors: tuple[str, ...] = ()
+    """GENTOO_MIRRORS of the farm."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +317,7 @@ class Site:
     """The newest releases of each profile, and of each channel's history, that gc leaves."""
     keep_seconds: float = 14 * 86400.0
     """gc leaves whatever is younger."""
+    schedule: Schedule = Schedule()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ class Kind(Enum):
     WORDS = "a list of texts"
     SIZE = 'a size such as "512 MiB"'
     SPAN = 'a time such as "30 min", "12 h" or "2 d"'
+    CLOCK = 'a time of day such as "04:00"'
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Keys:
 UNITS = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 UNITS |= {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 SIZE = re.compile(r"\s*(\d+)\s*([A-Za-z]*)\s*")
+CLOCK = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
 
 def parse_size(text: str) -> int | None:
@@ -51,6 +53,12 @@ def parse_span(text: str) -> float | None:
     if not found or found[2] not in SPAN_UNITS:
         return None
     return float(int(found[1]) * SPAN_UNITS[found[2]])
+
+
+def parse_clock(text: str) -> int | None:
+    """Minutes after midnight of `04:00`; None when it is no time of day."""
+    found = CLOCK.fullmatch(text)
+    return int(found[1]) * 60 + int(found[2]) if found else None
 
 
 def read_toml(file: Path, complaints: list[str]) -> tuple[dict[str, Any], str]:
@@ -123,3 +131,5 @@ def _fits(value: Any, kind: Kind) -> bool:
             return isinstance(value, str) and parse_size(value) is not None
         case Kind.SPAN:
             return isinstance(value, str) and parse_span(value) is not None
+        case Kind.CLOCK:
+            return isinstance(value, str) and parse_clock(value) is not None

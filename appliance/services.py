@@ -15,6 +15,7 @@ from appliance.channels import Channels
 from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.failures import FailureDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
+from appliance.desks.sync import SyncDesk
 from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
 from appliance.facts import normal_mac
@@ -23,11 +24,10 @@ from appliance.model import Event, Job, Machine, MachineState, Profile, Site, Tr
 from appliance.overlays import example_site
 from appliance.site import find_profile
 from appliance.store import Store
-from buildfarm.build import BuildResult, Progress, build_profile
+from buildfarm.build import BuildResult, Progress, Tools, build_profile
 from buildfarm.distfiles import fetch_reference
 from buildfarm.reference import make_reference
 from buildfarm.signing import Signer
-from buildfarm.snapshot import local_tree, revision
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Services:
             self.live, tree, self.store, channels=channels, notary=signer, clock=clock
         )
         self.failures = FailureDesk(self.store, clock)
+        self.sync = SyncDesk(self.live, tree, self.store, clock)
         self.backlog = BacklogDesk(self.live, self.store, clock, self.sources)
 
     # machines
@@ -152,11 +153,13 @@ class Services:
         site = self.live.now()
         site = replace(site, jobs=jobs or site.jobs)
         profile = find_profile(site, name)
+        self.sync.prepare(lambda text: progress(Progress("snapshot", text)), profile)
+        tools = Tools(take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site))
         job = self.backlog.take(profile, ticket).id
         try:
             with Work(self.store, job, progress, clock=self.clock, flags=flag_class(profile)) as work:
                 self._fetch_distfiles(site, work.report)
-                result = build_profile(site, profile, self.tree, work, work.report)
+                result = build_profile(site, profile, self.tree, work, work.report, tools=tools)
             self.failures.note(name, result.failed, keys=result.keys, built=result.built)
             if result.release is not None:
                 self.release_desk.publish(result.release, origins=result.origins)
@@ -184,10 +187,9 @@ class Services:
                 )
 
     def sources(self) -> str:
-        """A hash of all repositories as they are now."""
-        repositories = self.live.now().repositories
-        parts = [f"{one.name} {revision(local_tree(one))}" for one in repositories]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        """A hash of the current snapshots; no repository is read for it."""
+        revisions = self.sync.revisions(self.live.now())
+        return hashlib.sha256("\n".join(revisions).encode()).hexdigest()
 
     def inputs(self, profile: Profile) -> str:
         """A hash of a profile and the repositories it is built from: another one is a reason to build."""

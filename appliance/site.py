@@ -16,19 +16,17 @@ from appliance.model import (
     MatchRule,
     Partition,
     Profile,
-    Repository,
     Site,
     StageSource,
 )
-from appliance.overlays import overlay
+from appliance.repositories import REPOSITORY, SYNC, read_repositories, read_schedule
 from appliance.schema import Keys, Kind, check, parse_size, parse_span, read_toml
 
 APPLIANCE = Keys(
     {
         "name": Kind.TEXT,
-        "repository": Keys(
-            {"name": Kind.TEXT, "location": Kind.TEXT}, many=True, required=frozenset({"name", "location"})
-        ),
+        "repository": REPOSITORY,
+        "sync": SYNC,
         "http": Keys({"port": Kind.INTEGER, "address": Kind.TEXT}),
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
         "farm": FARM,
@@ -115,7 +113,8 @@ def read_site(path: Path) -> Site:
             profile = _profile(path, name, lineage, raw, complaints)
             if profile:
                 profiles[name] = profile
-    repositories = tuple(_repository(path, entry, complaints) for entry in document["repository"])
+    repositories = read_repositories(path, document["repository"], complaints)
+    schedule = read_schedule(path, document.get("sync", {}), complaints)
     _check_rules(profiles, complaints)
     farm = read_farm(document.get("farm", {}), path / "appliance.toml", complaints)
     keeping = _keeping(path / "appliance.toml", document.get("gc", {}), complaints)
@@ -135,6 +134,7 @@ def read_site(path: Path) -> Site:
         farm=farm,
         keep_releases=keeping[0],
         keep_seconds=keeping[1],
+        schedule=schedule,
     )
 
 
@@ -344,17 +344,6 @@ def _partition(where: str, entry: Mapping[str, str], complaints: list[str]) -> P
         mount=entry.get("mount", ""),
         firmware=Firmware(firmware) if firmware else None,
     )
-
-
-def _repository(path: Path, entry: Mapping[str, str], complaints: list[str]) -> Repository:
-    location = entry["location"]
-    place = overlay("portage") if location == "builtin:portage" else (path / location).resolve()
-    if not (place / "profiles" / "repo_name").is_file():
-        complaints.append(
-            f"{path / 'appliance.toml'}: repository {entry['name']}: {place} is no ebuild repository, "
-            f"expected a file profiles/repo_name in it"
-        )
-    return Repository(name=entry["name"], location=place)
 
 
 def _check_rules(profiles: Mapping[str, Profile], complaints: list[str]) -> None:

@@ -2,7 +2,8 @@
 
 import base64
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.errors import Problem
@@ -61,14 +62,30 @@ def judge(status: str) -> str:
     return "" if "GOODSIG" in words and "VALIDSIG" in words else "there is no good signature"
 
 
-def _verify(home: Path, keyring: Path, arguments: Sequence[str], subject: str) -> None:
-    status = home / "status"
-    gpg = ["gpg", "--homedir", str(home), "--batch", "--no-tty", "--no-autostart", "--quiet"]
+@contextmanager
+def home(keyring: Path) -> Iterator[Path]:
+    """A GnuPG home directory with the keys of a keyring and nothing else."""
+    with tempfile.TemporaryDirectory(prefix="openpgp-") as name:
+        _import(Path(name), keyring)
+        yield Path(name)
+
+
+def _gpg(home: Path) -> list[str]:
+    return ["gpg", "--homedir", str(home), "--batch", "--no-tty", "--no-autostart", "--quiet"]
+
+
+def _import(home: Path, keyring: Path) -> None:
     try:
-        run([*gpg, "--import", str(keyring)])
+        run([*_gpg(home), "--import", keyring])
     except CommandFailed as failure:
         last = failure.output.strip().splitlines()[-1:] or ["no keys in it"]
         raise Problem(f"gpg cannot read the keyring {keyring}: {last[0]}") from failure
+
+
+def _verify(home: Path, keyring: Path, arguments: Sequence[str], subject: str) -> None:
+    status = home / "status"
+    gpg = _gpg(home)
+    _import(home, keyring)
     # The keyring is the whole trust decision: --trust-model always leaves expiry and revocation in force.
     offline = ["--trust-model", "always", "--no-auto-key-retrieve", "--status-file", str(status)]
     run([*gpg, *offline, *arguments], ok=range(256))

@@ -251,6 +251,8 @@ def repos_conf(repositories: Sequence[Repository]) -> str:
     for repository in repositories:
         place = REPOS / repository.name
         text += f"\n[{repository.name}]\nlocation = {place}\nsync-type =\nsync-uri =\nauto-sync = no\n"
+        if repository.priority is not None:
+            text += f"priority = {repository.priority}\n"
     return text
 
 

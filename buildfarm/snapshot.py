@@ -1,11 +1,14 @@
 """Makes one immutable image of an ebuild repository, named by its revision."""
 
+import fcntl
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from appliance.errors import Problem
@@ -13,13 +16,19 @@ from appliance.model import Repository, Snapshot
 from appliance.run import run
 from buildfarm.survey import CACHE, Survey, masters_of, md5, of_image, own, survey, write
 
-__all__ = ["Regenerate", "Snapshot", "publish", "revision", "take", "take_all"]
+__all__ = ["MasterMissing", "Regenerate", "Snapshot", "publish", "take", "take_all"]
 
 LEFT_OUT = frozenset({".git"})
 GIT = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]
 """The checkout may belong to somebody else; nothing it configures is run."""
+STAGING = ".snapshot-"
+NO_FILE = "exclude@type(b)||type(c)||type(p)||type(s)"
 Regenerate = Callable[[str, Path, Sequence[Snapshot]], None]
 """Brings metadata/md5-cache of a repository (name, private copy, its masters) up to date."""
+
+
+class MasterMissing(Problem):
+    """A repository cannot be used before another one is there."""
 
 
 def take_all(
@@ -66,7 +75,7 @@ def take(
         copy = scratch / "tree"
         if commit:
             export_commit(source / ".git", commit, copy)
-            _seed(copy, source)
+            seed_cache(copy, source)
         taken = commit or tree_hash(source, copy=copy)[:40]
         return publish(
             copy,
@@ -98,9 +107,38 @@ def local_tree(repository: Repository) -> Path:
 
 @contextmanager
 def staging(room: Path) -> Iterator[Path]:
-    """A scratch directory on the file system of the images."""
-    with tempfile.TemporaryDirectory(prefix=".snapshot-", dir=room) as scratch:
-        yield Path(scratch)
+    """A scratch directory on the file system of the images; what a killed process left there goes first."""
+    with _locked(room / ".staging.lock"):
+        for left in room.glob(f"{STAGING}*"):
+            if _is_nobodys(left):
+                shutil.rmtree(left)
+        place = Path(tempfile.mkdtemp(prefix=STAGING, dir=room))
+        held = os.open(place, os.O_RDONLY)
+        fcntl.flock(held, fcntl.LOCK_EX)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
+        os.close(held)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _is_nobodys(place: Path) -> bool:
+    """The kernel lets go of a lock when its holder dies."""
+    handle = os.open(place, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def publish(
@@ -123,7 +161,7 @@ def publish(
     """
     found = survey(tree)
     if made_at:
-        found = Survey(**{**vars(found), "made_at": made_at})
+        found = replace(found, made_at=made_at)
     if found.name != name:
         raise Problem(
             f"the tree of repository {name} says in profiles/repo_name that it is {found.name}",
@@ -157,7 +195,7 @@ def find_masters(found: Survey, known: Sequence[Snapshot], main: str) -> tuple[S
     wanted = found.masters_in(main)
     missing = [name for name in wanted if name not in by_name]
     if missing:
-        raise Problem(
+        raise MasterMissing(
             f"repository {found.name} needs its master {', '.join(missing)} (metadata/layout.conf), "
             "which is not there",
             hint=f"name {missing[0]} as a [[repository]] of the site and synchronise it first",
@@ -181,11 +219,6 @@ def eclasses(found: Survey, masters: Sequence[Snapshot]) -> dict[str, str]:
     for master in masters:
         merged |= of_image(master.image).eclasses
     return {**merged, **found.eclasses}
-
-
-def revision(source: Path) -> str:
-    """What a snapshot of this directory would be named by."""
-    return git_revision(source) or tree_hash(source)[:40]
 
 
 def git_revision(source: Path) -> str | None:
@@ -287,7 +320,7 @@ def stale_cache(tree: Path, eclass_md5: Mapping[str, str]) -> bool:
     return False
 
 
-def _seed(copy: Path, source: Path) -> None:
+def seed_cache(copy: Path, source: Path) -> None:
     """A checkout may have an md5-cache that git ignores: a start is better than none."""
     if not (copy / CACHE).exists() and (source / CACHE).is_dir():
         (copy / CACHE).parent.mkdir(exist_ok=True)
@@ -304,15 +337,18 @@ def _surveyed(image: Path) -> bool:
 
 
 def squash(tree: Path, image: Path, found: Survey) -> None:
-    """gzip, because every kernel with squashfs reads it; modes, times and owners are fixed: bytes repeat."""
-    part = image.with_name(f".{image.name}.partial")
-    part.unlink(missing_ok=True)
+    """gzip, because every kernel with squashfs reads it; modes, times and owners are fixed: bytes repeat.
+
+    Devices, pipes and sockets have no place in a repository and none in the image.
+    """
+    part = tree.with_name("image")
     fixed = ["-all-root", "-all-time", "0", "-mkfs-time", "0", "-reproducible", "-no-xattrs"]
-    modes = ["-action", "chmod(u=rwX,go=rX)@type(f)||type(d)", "-wildcards", "-e", "... .git"]
-    run(["mksquashfs", tree, part, "-noappend", "-quiet", "-no-progress", *fixed, *modes])
+    modes = ["-action", "chmod(u=rwX,go=rX)@type(f)||type(d)", "-action", NO_FILE]
+    quiet = ["-noappend", "-quiet", "-no-progress"]
+    run(["mksquashfs", tree, part, *quiet, *fixed, *modes, "-wildcards", "-e", "... .git"])
     descriptor = os.open(part, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
     # The survey first: an image without one is made again.
-    write(found, image)
+    write(found, image, tree.with_name("survey"))
     part.rename(image)

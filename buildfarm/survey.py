@@ -85,8 +85,8 @@ def beside(image: Path) -> Path:
     return image.with_suffix(".json")
 
 
-def write(found: Survey, image: Path) -> None:
-    part = beside(image).with_name(f".{image.stem}.json.partial")
+def write(found: Survey, image: Path, part: Path) -> None:
+    """`part`: where it is written first, on the same file system."""
     part.write_text(json.dumps(asdict(found), sort_keys=True))
     part.rename(beside(image))
 
@@ -103,8 +103,9 @@ def md5(path: Path) -> str:
 
 
 def own(tree: Path, path: Path) -> bool:
-    """Is this in the tree, also after following links? A foreign tree may hold a link to anything."""
-    return not path.is_symlink() or (path.exists() and path.resolve().is_relative_to(tree.resolve()))
+    """Is this a file or directory in the tree? A foreign tree may hold a pipe, or a link to anything."""
+    here = not path.is_symlink() or path.resolve().is_relative_to(tree.resolve())
+    return here and (path.is_file() or path.is_dir())
 
 
 def _text(tree: Path, name: str) -> str:

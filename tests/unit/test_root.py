@@ -38,7 +38,7 @@ def own(tmp_path: Path) -> Root:
 def snapshots(tmp_path: Path) -> list[Snapshot]:
     """Of TINY as it is; the image itself is not looked at."""
     assert TINY.location
-    survey.write(survey.survey(TINY.location), tmp_path / "1.sqfs")
+    survey.write(survey.survey(TINY.location), tmp_path / "1.sqfs", tmp_path / "part")
     return [Snapshot("tiny", "1", tmp_path / "1.sqfs")]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import Firmware
+from appliance.model import Firmware, SyncKind
 from appliance.overlays import example_site
 from appliance.site import find_profile, read_site
 
@@ -204,3 +204,81 @@ def test_the_farms_settings_are_read(site: Path) -> None:
 def test_a_wrong_setting_of_the_farm_is_named(site: Path, line: str, said: str) -> None:
     edit(site / "appliance.toml", "jobs = 0\n", f"{line}\n")
     assert said in complaint(site)
+
+
+REPOSITORIES = """
+name = "x"
+[[repository]]
+name = "gentoo"
+sync = "git"
+uri = "https://example.org/gentoo.git"
+branch = "stable"
+keyring = "keys.asc"
+[[repository]]
+name = "guru"
+sync = "rsync"
+uri = "rsync://example.org/guru"
+priority = 10
+[sync]
+at = "04:30"
+[farm]
+mirrors = ["http://example.org/gentoo"]
+"""
+
+
+@pytest.fixture
+def repositories(site: Path) -> Path:
+    """The appliance.toml of a site with two repositories."""
+    (site / "keys.asc").write_text("keys")
+    (site / "appliance.toml").write_text(REPOSITORIES)
+    return site / "appliance.toml"
+
+
+def test_repositories_say_where_they_come_from(repositories: Path, site: Path) -> None:
+    read = read_site(site)
+    gentoo, guru = read.repositories
+    assert gentoo.source == "git https://example.org/gentoo.git stable"
+    assert (gentoo.depth, gentoo.keyring, gentoo.location) == (1, site / "keys.asc", None)
+    assert (guru.sync, guru.priority) == (SyncKind.RSYNC, 10)
+    assert read.schedule.at_minute == 4 * 60 + 30
+    assert read.farm.mirrors == ("http://example.org/gentoo",)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ('sync = "git"', 'sync = "gti"', "sync: expected one of local, git, rsync, snapshot, squashfs, got"),
+        ("https://example.org/gentoo.git", "ext::sh -c id", "gentoo: uri: expected a URL (https, http, git"),
+        ("https://example.org/gentoo.git", "--upload-pack=x", "gentoo: uri: expected a URL"),
+        ("rsync://example.org/guru", "http://example.org/guru", "guru: uri: expected a URL (rsync), got"),
+        ("rsync://example.org/guru", "rsync://example.org:0x/guru", "guru: uri: expected a URL (rsync), got"),
+        ('uri = "rsync://example.org/guru"', "", 'guru: uri: missing, expected for sync = "rsync"'),
+        ('branch = "stable"', 'branch = "--all"', "gentoo: branch: expected the name of a branch or tag"),
+        ('branch = "stable"', "depth = -1", "gentoo: depth: expected a number of commits"),
+        ("keys.asc", "nothing.asc", "nothing.asc is not there, expected a file of public keys"),
+        ("priority = 10", "depth = 1", 'guru: depth: expected only for sync = "git"'),
+        ("priority = 10", 'location = "/x"', "guru: location: expected only for a local repository"),
+        ("priority = 10", 'priority = "10"', "priority: expected a whole number, got '10'"),
+        ('sync = "rsync"', "", "guru: uri: expected only for a repository with `sync`"),
+        ('"guru"', '"gentoo"', "repository: gentoo is there twice"),
+        ('"guru"', '"../guru"', "name: expected what the tree's profiles/repo_name says"),
+        ('"guru"', '"guru-1.2"', "name: expected what the tree's profiles/repo_name says"),
+        ('at = "04:30"', 'at = "25:00"', 'at: expected a time of day such as "04:00", got'),
+        ('at = "04:30"', 'every = "soon"', 'every: expected a time such as "30 min"'),
+        ('at = "04:30"', 'every = "5 s"', "sync.every: expected at least 60 s, got '5 s'"),
+        ('at = "04:30"', 'at = "04:30"\nevery = "1 d"', "sync: expected `every` or `at`, not both"),
+        ("http://example.org/gentoo", "example.org", "farm.mirrors: expected URLs (https, http, ftp, rsync)"),
+    ],
+)
+def test_a_bad_repository_names_file_key_and_what_was_expected(
+    repositories: Path, site: Path, before: str, after: str, expected: str
+) -> None:
+    edit(repositories, before, after)
+    said = complaint(site)
+    assert expected in said
+    assert "appliance.toml" in said
+
+
+def test_a_git_address_may_be_written_like_a_path(repositories: Path, site: Path) -> None:
+    edit(repositories, "https://example.org/gentoo.git", "git@example.org:gentoo.git")
+    assert read_site(site).repositories[0].uri == "git@example.org:gentoo.git"
