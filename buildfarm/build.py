@@ -7,7 +7,7 @@ from pathlib import Path
 from appliance import kernel_choice
 from appliance.model import Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
-from buildfarm import gate, harvest, index, kernel, outcome, portage, release, root
+from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, root
 from buildfarm.compiling import Compiled, compile_profile, made_of, recall
 from buildfarm.failures import Failure
 from buildfarm.inspection import Inspector
@@ -125,7 +125,7 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
     if reasons:
         return _refused(order, done, [*_causes(compiled), *reasons])
     listing = index.make(compiled.state.header, compiled.packages)
-    content = _content(order, attempt, compiled.packages, listing)
+    content = _content(order, attempt, compiled, listing)
     wanted = release.describe(content, order.started)
     inspector = Inspector(order.pool, Signer(order.tree.room("keys")))
     sealed = release.find(order.tree.room("releases"), wanted, inspector)
@@ -203,26 +203,29 @@ def _objections(order: Order, image: Kernel, packages: Sequence[Package]) -> lis
     return kernel.objections(profile.kernel_config, image, arch=profile.arch, kconfigs=kconfigs)
 
 
-def _content(order: Order, attempt: Attempt, packages: Sequence[Package], listing: str) -> release.Content:
+def _content(order: Order, attempt: Attempt, compiled: Compiled, listing: str) -> release.Content:
     out = _out(attempt)
     (out / "Packages").write_text(listing)
+    protected = bases.protection(compiled.state.header)
+    found = bases.Store(order.tree.room("etc-base")).gather(compiled.packages, order.pool, protected)
+    (out / "bases").write_text(bases.write(found))
     write_tar(_members(order.configuration), out / "portage.tar")
     write_tar(_client_files(order.profile), out / "client.tar")
     public_key = Signer(order.tree.room("keys")).public_keyring().read_bytes()
     shelf = order.tree.room("installers")
     with root.view(build_sandbox(order, attempt)) as merged:
         order.tools.make_installer(order.build_stage.root, merged, public_key, out / "installer", shelf)
-    made = {name: out / name for name in ("Packages", "client.tar", "installer", "kernel", "portage.tar")}
+    names = ("Packages", "bases", "client.tar", "installer", "kernel", "portage.tar")
     return release.Content(
         profile=order.profile.name,
         arch=order.profile.arch,
         snapshot=" ".join(f"{one.repository}:{one.revision}" for one in order.snapshots),
         files={
-            **made,
+            **{name: out / name for name in names},
             "stage": release.stage_archive(order.install_stage.archive),
             **{release.tree_file(one.repository): one.image for one in order.snapshots},
         },
-        packages=tuple(packages),
+        packages=compiled.packages,
     )
 
 

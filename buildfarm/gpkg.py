@@ -4,9 +4,10 @@ import hashlib
 import io
 import tarfile
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from appliance.errors import Problem
 from appliance.run import run
@@ -55,6 +56,16 @@ def read_links(path: Path) -> dict[str, str]:
         return {
             "/" + m.name.partition("/")[2]: m.linkname if m.issym() else "" for m in archive if not m.isdir()
         }
+
+
+def read_image(path: Path, *, wanted: Callable[[str], bool]) -> Iterator[tuple[str, IO[bytes]]]:
+    """Installed files (absolute name, content) that are wanted, in one pass; links to files are files."""
+    with _inner(path, "image") as inner, tarfile.open(inner) as archive:
+        for member in archive:
+            name = "/" + member.name.partition("/")[2]
+            plain = (member.isfile() or member.islnk()) and wanted(name)
+            if plain and (content := archive.extractfile(member)):
+                yield name, content
 
 
 def list_image(path: Path) -> list[str]:

@@ -24,7 +24,7 @@ from buildfarm.pool import link_or_copy, sync
 
 log = logging.getLogger(__name__)
 
-FILES = ("Packages", "client.tar", "installer", "kernel", "portage.tar", "stage")
+FILES = ("Packages", "bases", "client.tar", "installer", "kernel", "portage.tar", "stage")
 PARTIAL, DAMAGED = ".partial", ".damaged"
 """Endings of directories that are no release, or none any more: no URL leads to them."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
