@@ -374,6 +374,22 @@ class FailureRecord:
 
 
 @dataclass(frozen=True)
+class OpenQuestion:
+    """Something a plan asks a person, as it is remembered."""
+
+    profile: str
+    kind: str
+    subject: str
+    text: str
+    """Portage's own words."""
+    suggestion: str
+    first_at: float
+    last_at: float
+    closed_at: float | None = None
+    """When a plan no longer asked it."""
+
+
+@dataclass(frozen=True)
 class Held:
     """A package that stays at an older version, because the new one does not build."""
 

@@ -14,6 +14,7 @@ from appliance.boot import BootDesk
 from appliance.channels import Channels
 from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.failures import FailureDesk
+from appliance.desks.planning import PlanningDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
 from appliance.desks.sync import SyncDesk
 from appliance.desks.work import Work, failure_kind
@@ -62,6 +63,7 @@ class Services:
         self.failures = FailureDesk(self.store, clock)
         self.sync = SyncDesk(self.live, tree, self.store, clock)
         self.backlog = BacklogDesk(self.live, self.store, clock, self.sources)
+        self.planning = PlanningDesk(self.live, tree, self.store, clock)
 
     # machines
 

@@ -64,8 +64,17 @@ def build_sandbox(
     )
 
 
-def prepare(order: Order, attempt: Attempt) -> Prepared:
-    """Lay the configuration and ask the resolver; raises Unresolved when it has questions."""
+@dataclass(frozen=True)
+class Asked:
+    """A root with its configuration laid, and what the resolver said, questions and all."""
+
+    sandbox: Sandbox
+    before: State
+    resolution: Resolution
+
+
+def ask(order: Order, attempt: Attempt) -> Asked:
+    """Lay the configuration and ask the resolver."""
     root.lay(attempt.upper, order.build_stage.root, laid_files(order), over=attempt.layers)
     sandbox = build_sandbox(order, attempt)
     questions = {
@@ -74,17 +83,27 @@ def prepare(order: Order, attempt: Attempt) -> Prepared:
     }
     answers = inside.ask(sandbox, questions)
     before = portage.parse_state(answers["state"])
-    check_world(order, before.world)
-    resolution = planning.parse(answers["plan"])["wanted"]
-    check_resolution(order, resolution)
-    final = final_slots(before, resolution)
+    return Asked(sandbox, before, planning.parse(answers["plan"])["wanted"])
+
+
+def prepare(order: Order, attempt: Attempt) -> Prepared:
+    """Lay the configuration and ask the resolver; raises Unresolved when it has questions."""
+    asked = ask(order, attempt)
+    check_world(order, asked.before.world)
+    check_resolution(order, asked.resolution)
+    return identify(order, asked)
+
+
+def identify(order: Order, asked: Asked) -> Prepared:
+    """With the recipe of everything that will be there."""
+    final = final_slots(asked.before, asked.resolution)
     made_of = recipes.read(
-        sandbox,
-        named(final, resolution),
+        asked.sandbox,
+        named(final, asked.resolution),
         final=final,
         kernel_config=kernel_source.options(order.profile),
     )
-    return Prepared(sandbox, before, resolution, made_of)
+    return Prepared(asked.sandbox, asked.before, asked.resolution, made_of)
 
 
 def final_slots(before: State, resolution: Resolution) -> dict[str, str]:

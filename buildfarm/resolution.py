@@ -43,6 +43,8 @@ class Resolution:
     choices: tuple[Choice, ...] = ()
     """In merge order; empty when the resolver gave up."""
     uninstalls: tuple[str, ...] = ()
+    needless: tuple[str, ...] | None = None
+    """What is installed and nothing of this resolution needs; None: emerge does not say."""
     questions: tuple[Question, ...] = ()
     complete: bool = True
     """The resolver succeeded. It also does when it only skipped a world atom: that is a question."""
@@ -62,6 +64,7 @@ def parse(answer: Mapping[str, Any]) -> Resolution:
         method=answer["method"],
         choices=choices,
         uninstalls=tuple(answer["uninstalls"]),
+        needless=tuple(answer["needless"]) if "needless" in answer else None,
         questions=tuple(_united(found)),
         complete=answer["complete"],
     )

@@ -10,6 +10,7 @@ from appliance.store.history import History
 from appliance.store.jobs import Jobs
 from appliance.store.machines import Machines
 from appliance.store.packages import Packages
+from appliance.store.questions import Questions
 from appliance.store.releases import Releases
 from appliance.store.snapshots import Snapshots
 from appliance.store.tokens import Tokens
@@ -27,6 +28,7 @@ class Store:
         self.claims = Claims(self.database)
         self.history = History(self.database)
         self.packages = Packages(self.database)
+        self.questions = Questions(self.database)
         self.releases = Releases(self.database)
         self.snapshots = Snapshots(self.database)
         self.tokens = Tokens(self.database)

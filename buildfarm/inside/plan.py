@@ -147,7 +147,23 @@ def tasks_of(graph: Any, tasks: list[Any]) -> dict[str, Any]:
         rows.append(row_of(graph, package, seen))
         seen[package] = str(package.cpv)
     gone = [str(package.cpv) for package in packages if package.operation == "uninstall"]
-    return {"choices": rows, "uninstalls": gone}
+    return {"choices": rows, "uninstalls": gone, "needless": needless(graph, gone)}
+
+
+def needless(graph: Any, gone: Iterable[str]) -> list[str]:
+    """Installed, but neither in the graph (which with --deep has all that is needed) nor replaced."""
+    from portage.versions import cpv_getkey  # type: ignore[import-not-found]
+
+    nodes = [node for node in graph._dynamic_config.digraph.order if hasattr(node, "slot_atom")]
+    kept = {str(node.cpv) for node in nodes if node.installed} | set(gone)
+    slots = {str(node.slot_atom) for node in nodes if not node.installed}
+    vartree = databases()["vartree"].dbapi
+    left = []
+    for cpv in map(str, vartree.cpv_all()):
+        slot = vartree.aux_get(cpv, ["SLOT"])[0].partition("/")[0]
+        if cpv not in kept and f"{cpv_getkey(cpv)}:{slot}" not in slots:
+            left.append(cpv)
+    return sorted(left)
 
 
 def row_of(graph: Any, package: Any, seen: dict[Any, str]) -> Row:
@@ -301,7 +317,7 @@ def rebuilds(words: str) -> dict[str, list[str]]:
 
 def explain(row: Row, rebuilt: dict[str, list[str]]) -> None:
     """Add what the choice replaces and why it is made."""
-    from portage.versions import catpkgsplit, cpv_getkey, vercmp  # type: ignore[import-not-found]
+    from portage.versions import catpkgsplit, cpv_getkey, vercmp
 
     vartree = databases()["vartree"].dbapi
     names = [*METADATA, "USE", "BUILD_TIME", "BUILD_ID"]

@@ -82,22 +82,27 @@ class Farmyard:
             lineage=(self.name,),
         )
 
-    def build(self) -> BuildResult:
-        place = self.path / "site" / "profiles" / self.name
-        place.mkdir(parents=True, exist_ok=True)
-        (place / "world").write_text("\n".join(self.world))
+    def tools(self) -> Tools:
         stages = {"build": self.build_stage, "install": self.install_stage}
-        tools = Tools(
+        return Tools(
             take_stage=lambda source, tree, say: stages[source.location],
             make_installer=lambda build_root, target_root, key, output, shelf: output.write_bytes(
                 b"an installer"
             ),
         )
-        profile = self.profile()
+
+    def site(self) -> Site:
         repositories = (Repository("tiny", self.repository), *self.overlays)
-        site = Site(self.path / "site", "test", repositories, {self.name: profile})
+        return Site(self.path / "site", "test", repositories, {self.name: self.profile()})
+
+    def build(self) -> BuildResult:
+        place = self.path / "site" / "profiles" / self.name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "world").write_text("\n".join(self.world))
+        site = self.site()
+        profile = site.profiles[self.name]
         self.seen.clear()
-        return build_profile(site, profile, self.tree, self.ledger, self.seen.append, tools=tools)
+        return build_profile(site, profile, self.tree, self.ledger, self.seen.append, tools=self.tools())
 
     def releases(self) -> list[str]:
         return sorted(path.name for path in self.tree.room("releases").iterdir())

@@ -29,6 +29,7 @@ PURE = (
     "pxe/tftp.py",
     "pxe/script.py",
     "buildfarm/complaints.py",
+    "buildfarm/decisions.py",
     "buildfarm/key.py",
     "buildfarm/failures.py",
     "buildfarm/sync/doubt.py",
