@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.channels import Channels
-from appliance.decision import decide, may_install
+from appliance.decision import decide, lends_now, may_install
 from appliance.errors import Problem
 from appliance.facts import parse_facts
 from appliance.install import Refused, plan_install, render
+from appliance.lending import Lending
 from appliance.live import LiveSite
 from appliance.match import Choice, choose
 from appliance.model import (
@@ -61,6 +62,7 @@ class BootDesk:
         self.store = store
         self.channels = channels
         self.clock = clock
+        self.lending = Lending(live, tree, store, clock)
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         """What this machine boots; changes nothing."""
@@ -79,6 +81,10 @@ class BootDesk:
         words = [f"distserver={here}", f"BOOTIF=01-{mac.replace(':', '-')}"]
         if machine and may_install(machine):
             words.append(f"distserver.token={self._token(mac)}")
+        elif machine and lends_now(machine):
+            name = machine.name or default_name(mac)
+            words += [f"distserver.name={name}", f"distserver.token={self.lending.token(mac)}"]
+            words.append("distserver.mode=compile-node")
         words.append(profile.kernel_arguments if profile else "console=tty0 console=ttyS0,115200")
         return NetBoot(target.release, " ".join(words), target.reason)
 
@@ -156,6 +162,16 @@ class BootDesk:
     def channel_text(self, profile: str, channel: str) -> bytes | None:
         """The signed statement of a channel, None when there is none that is good."""
         return self.channels.signed(profile, channel)
+
+    def cluster_hello(self, body: str, address: str) -> str:
+        """What a compile host says, and what it is to do next."""
+        return self.lending.hello(body, address)
+
+    def cluster_orders(self, name: str) -> Path | None:
+        return self.lending.orders(name)
+
+    def toolchain_file(self, name: str) -> Path | None:
+        return self.lending.toolchain(name)
 
     def explain(self, mac: str) -> str:
         """What this machine would boot now and why, as a sentence."""

@@ -9,6 +9,8 @@ def decide(machine: Machine | None, *, own_release: str | None, any_release: str
     `own_release` is what its profile's channel points at, `any_release` one whose installer may be used to
     find out what an unknown machine is. A token for the installer is added by who serves the script.
     """
+    if machine is not None and lends_now(machine):
+        return _waiting(own_release or any_release, "it lends its processors: write nothing")
     if machine is None or machine.state is MachineState.DISCOVERED:
         return _waiting(any_release, "unknown machine: find out what it is, write nothing")
     match machine.state:
@@ -33,6 +35,11 @@ def decide(machine: Machine | None, *, own_release: str | None, any_release: str
 def may_install(machine: Machine) -> bool:
     """A token that lets an installer wipe a disk is only made in these states."""
     return machine.state in (MachineState.ARMED, MachineState.INSTALLING)
+
+
+def lends_now(machine: Machine) -> bool:
+    """Does it boot as a compile host? What is to be installed is installed first."""
+    return machine.lends and not may_install(machine)
 
 
 def _waiting(release: str | None, reason: str) -> BootTarget:

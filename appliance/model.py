@@ -94,6 +94,8 @@ class Machine:
     """Why it is FAILED."""
     channel: str = "stable"
     """The channel of its profile that it follows."""
+    lends: bool = False
+    """It boots from the network as a compile host unless it is to be installed; writes no disk."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,16 @@ class FarmSettings:
 
 
 @dataclass(frozen=True)
+class SiteHost:
+    """A compile host as the site names it."""
+
+    name: str
+    address: str
+    slots: int = 0
+    arch: str = ""
+
+
+@dataclass(frozen=True)
 class Site:
     """All an admin says, read and checked."""
 
@@ -310,6 +322,9 @@ class Site:
     """IPv4 address to serve from; empty: the interface's own."""
     jobs: int = 0
     """Packages built at a time; 0: one for each processor."""
+    compile_hosts: tuple[SiteHost, ...] = ()
+    builders: tuple[str, ...] = ()
+    """Addresses of further hosts that build and may use the compile hosts."""
     ccache_bytes: int = 10 * 2**30
     """What the compiler caches of all toolchains may take together; 0: there are none."""
     farm: FarmSettings = field(default_factory=FarmSettings)

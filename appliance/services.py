@@ -13,6 +13,7 @@ from appliance.backlog import leading_kind
 from appliance.boot import BootDesk
 from appliance.channels import Channels
 from appliance.desks.backlog import BacklogDesk, flag_class
+from appliance.desks.cluster import ClusterDesk
 from appliance.desks.failures import FailureDesk
 from appliance.desks.planning import PlanningDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
@@ -57,6 +58,7 @@ class Services:
         signer = Signer(tree.path / "keys")
         channels = Channels(tree.path / "channels", signer.signed_text)
         self.desk = BootDesk(self.live, tree, self.store, channels, clock)
+        self.cluster = ClusterDesk(self.live, tree, self.store, clock, signer)
         self.release_desk = ReleaseDesk(
             self.live, tree, self.store, channels=channels, notary=signer, clock=clock
         )

@@ -21,7 +21,13 @@ from appliance.model import (
 )
 from appliance.repositories import REPOSITORY, SYNC, read_repositories, read_schedule
 from appliance.schema import Keys, Kind, check, parse_size, parse_span, read_toml
+from appliance.site_cluster import native_flags, read_cluster
 
+COMPILE_HOST = Keys(
+    {"name": Kind.TEXT, "address": Kind.TEXT, "slots": Kind.INTEGER, "arch": Kind.TEXT},
+    many=True,
+    required=frozenset({"name", "address"}),
+)
 APPLIANCE = Keys(
     {
         "name": Kind.TEXT,
@@ -29,6 +35,7 @@ APPLIANCE = Keys(
         "sync": SYNC,
         "http": Keys({"port": Kind.INTEGER, "address": Kind.TEXT}),
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
+        "cluster": Keys({"builders": Kind.WORDS, "host": COMPILE_HOST}),
         "farm": FARM,
         "gc": Keys({"keep": Kind.INTEGER, "younger_than": Kind.SPAN}),
     },
@@ -118,6 +125,7 @@ def read_site(path: Path) -> Site:
     _check_rules(profiles, complaints)
     farm = read_farm(document.get("farm", {}), path / "appliance.toml", complaints)
     keeping = _keeping(path / "appliance.toml", document.get("gc", {}), complaints)
+    hosts, builders = read_cluster(path / "appliance.toml", document.get("cluster", {}), complaints)
     _stop_on(path, complaints)
     http, web = document.get("http", {}), document.get("web", {})
     return Site(
@@ -130,6 +138,8 @@ def read_site(path: Path) -> Site:
         web_host=web.get("host", "127.0.0.1"),
         web_port=web.get("port", 8080),
         jobs=document.get("farm", {}).get("jobs", 0),
+        compile_hosts=hosts,
+        builders=builders,
         ccache_bytes=parse_size(document.get("farm", {}).get("ccache", CCACHE)) or 0,
         farm=farm,
         keep_releases=keeping[0],
@@ -179,6 +189,8 @@ def _read_profiles(path: Path, complaints: list[str]) -> dict[str, dict[str, Any
             near = difflib.get_close_matches(stray, PROFILE_FILES, n=1)
             expected = f"did you mean {near[0]}?" if near else f"expected {', '.join(sorted(PROFILE_FILES))}"
             complaints.append(f"{place / stray}: unknown file, {expected}")
+        for one in sorted(file for file in (place / "portage").rglob("*") if file.is_file()):
+            complaints += native_flags(one, one.read_text(encoding="utf-8", errors="replace"))
         raw[place.name] = document
     if not raw:
         complaints.append(f"{path / 'profiles'}: no profile, expected at least one NAME/profile.toml")

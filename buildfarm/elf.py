@@ -95,3 +95,21 @@ def _offset(segments: list[_Segment], address: int) -> int:
 
 def _string(strings: bytes, start: int) -> str:
     return strings[start : strings.index(b"\0", start)].decode()
+
+
+def section(data: bytes, name: str) -> bytes:
+    """The octets of a section; empty when there is none. Raises ValueError when it is no ELF file."""
+    if data[:4] != b"\x7fELF":
+        raise ValueError("no ELF file")
+    wide, order = data[4] == 2, "<" if data[5] == 1 else ">"
+    try:
+        (start,) = struct.unpack_from(f"{order}{'Q' if wide else 'I'}", data, 40 if wide else 32)
+        size, count, names = struct.unpack_from(f"{order}HHH", data, 58 if wide else 46)
+        # sh_name, sh_type, sh_flags, sh_addr, sh_offset, sh_size
+        layout = struct.Struct(f"{order}{'IIQQQQ' if wide else 'IIIIII'}")
+        rows = [layout.unpack_from(data, start + number * size) for number in range(count)]
+        strings = data[rows[names][4] : rows[names][4] + rows[names][5]]
+        found = next((row for row in rows if _string(strings, row[0]) == name), None)
+    except (struct.error, IndexError, ValueError) as error:
+        raise ValueError(f"damaged ELF file: {error}") from error
+    return data[found[4] : found[4] + found[5]] if found else b""

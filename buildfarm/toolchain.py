@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Iterable, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from appliance.errors import Problem
-from appliance.run import CommandFailed, run
+from appliance.run import Argument, CommandFailed, run
 from appliance.sandbox import Bind, Image, Mount, Sandbox, Tmpfs
 from buildfarm.elf import linkage
 from buildfarm.view import Trail, View, view
@@ -186,6 +187,21 @@ def sandbox_of(image: Path, scratch: Path) -> Sandbox:
         Bind(scratch / "shared", SCRATCH, read_only=False),
     ]
     return Sandbox(scratch / "root", mounts, env={"LC_ALL": "C"})
+
+
+def answer(made: Toolchain, image: Path, request: Path, scratch: Path) -> bytes:
+    """What the image's own distccd answers a request, run here."""
+    given, pipe = scratch / "answer", scratch / "pipe"
+    inside = sandbox_of(image, scratch)
+    pipe.unlink(missing_ok=True)
+    os.mkfifo(pipe)
+    # distccd speaks its protocol on any descriptors, and gives up when its input ends before it has
+    # answered: so it gets a pipe that it holds open itself. The image has no shell, this host has.
+    script = 'exec 3<>"$1"; timeout 600 cat "$2" >&3 2>&- & given=$3; shift 3; exec "$@" <&3 >"$given"'
+    argv: list[Argument] = ["sh", "-c", script, "sh", pipe, request, given]
+    daemon = [*made.daemon, "--inetd", "--user", DAEMON_USER, "--log-stderr", "--log-level", "error"]
+    run([*argv, *inside.prefix(), *daemon], ok=range(256))
+    return given.read_bytes()
 
 
 def _read(file: Path) -> Toolchain:

@@ -47,3 +47,12 @@ class Director(Protocol):
 
     def channel_text(self, profile: str, channel: str) -> bytes | None:
         """The signed statement that says which release a channel names now."""
+
+    def cluster_hello(self, body: str, address: str) -> str:
+        """Answer to a compile host at `address`. Raises Problem when the text makes no sense."""
+
+    def cluster_orders(self, name: str) -> Path | None:
+        """The signed orders of a compile host."""
+
+    def toolchain_file(self, name: str) -> Path | None:
+        """A toolchain image, by its file name."""

@@ -48,6 +48,7 @@ def application(director: Director, here: Here, boot_dir: Path, sightings: Sight
     app.router.add_post("/hello", posts.hello)
     app.router.add_post("/plan", posts.plan)
     app.router.add_post("/event", posts.event)
+    app.router.add_post("/cluster/hello", posts.cluster_hello)
     app.router.add_get("/{path:.*}", files.get)
     return app
 
@@ -113,6 +114,10 @@ class _Files:
                 return self._file(request, path, headers=FOR_EVER)
             case ["pool", *relative] if relative:
                 return self._file(request, self._director.pool_file("/".join(relative)), headers=FOR_EVER)
+            case ["cluster", "orders", name]:
+                return self._file(request, self._director.cluster_orders(name))
+            case ["toolchain", name]:
+                return self._file(request, self._director.toolchain_file(name), headers=FOR_EVER)
         raise web.HTTPNotFound(text="no such file\n")
 
     def _script(self, request: web.Request, mac: str) -> web.Response:
@@ -191,6 +196,10 @@ class _Posts:
 
     async def event(self, request: web.Request) -> web.Response:
         return await self._answer(request, self._director.event)
+
+    async def cluster_hello(self, request: web.Request) -> web.Response:
+        address = request.remote or ""
+        return await self._answer(request, lambda body: self._director.cluster_hello(body, address))
 
     async def _answer(self, request: web.Request, ask: Callable[[str], str]) -> web.Response:
         # The tail of a build log may hold anything; a report is not lost for one odd byte.

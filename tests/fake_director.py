@@ -80,5 +80,14 @@ class FakeDirector:
         path = self.channels / profile / channel
         return path.read_bytes() if path.is_file() else None
 
+    def cluster_hello(self, body: str, address: str) -> str:
+        return f"ok 5 0 {address}"
+
+    def cluster_orders(self, name: str) -> Path | None:
+        return None
+
+    def toolchain_file(self, name: str) -> Path | None:
+        return None
+
     def stages(self) -> list[str]:
         return [record.stage for record in self.records]

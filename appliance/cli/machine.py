@@ -10,7 +10,8 @@ from appliance.timeline import TimelineView, lines
 
 
 def add(commands: Commands) -> None:
-    machine = commands.group("machine", "the machines: list, show, add, assign, arm, disarm, channel")
+    words = "list, show, add, assign, arm, disarm, channel, compile-node"
+    machine = commands.group("machine", f"the machines: {words}")
     commands.add("list", cmd_machine_list, "every machine and its state", of=machine)
     for name, command, text in (
         ("show", cmd_machine_show, "one machine and its timeline"),
@@ -19,6 +20,7 @@ def add(commands: Commands) -> None:
         ("arm", cmd_machine_arm, "allow one installation, which wipes the matching disk"),
         ("disarm", cmd_machine_disarm, "take that permission back"),
         ("channel", cmd_machine_channel, "let a machine follow stable or canary"),
+        ("compile-node", cmd_machine_lend, "boot it from the network to compile; nothing is written to it"),
     ):
         made = commands.add(name, command, text, of=machine)
         made.add_argument("mac", metavar="MAC")
@@ -26,6 +28,8 @@ def add(commands: Commands) -> None:
             made.add_argument("--follow", action="store_true", help="go on until it is installed or failed")
         if name == "add":
             made.add_argument("--profile")
+        if name == "compile-node":
+            made.add_argument("--off", action="store_true", help="no longer: boot it as before")
         if name == "assign":
             made.add_argument("profile", metavar="PROFILE")
         if name == "channel":
@@ -92,6 +96,13 @@ def cmd_machine_disarm(asked: argparse.Namespace) -> int:
 
 def cmd_machine_channel(asked: argparse.Namespace) -> int:
     _describe_after(asked, services(asked).put_on_channel(asked.mac, asked.channel))
+    return 0
+
+
+def cmd_machine_lend(asked: argparse.Namespace) -> int:
+    desk = services(asked)
+    machine = desk.machine(asked.mac)
+    _describe_after(asked, desk.cluster.lend(machine.mac, not asked.off))
     return 0
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from appliance.store.claims import Claims
+from appliance.store.compile_hosts import CompileHosts
 from appliance.store.database import Database
 from appliance.store.events import Events
 from appliance.store.failures import Failures
@@ -29,6 +30,7 @@ class Store:
         self.history = History(self.database)
         self.packages = Packages(self.database)
         self.questions = Questions(self.database)
+        self.compile_hosts = CompileHosts(self.database)
         self.releases = Releases(self.database)
         self.snapshots = Snapshots(self.database)
         self.tokens = Tokens(self.database)

@@ -53,6 +53,9 @@ class Machines:
     def set_channel(self, mac: str, channel: str) -> None:
         self.database.execute("UPDATE machine SET channel = ? WHERE mac = ?", (channel, mac))
 
+    def set_lends(self, mac: str, lends: bool) -> None:
+        self.database.execute("UPDATE machine SET lends = ? WHERE mac = ?", (int(lends), mac))
+
     def move(self, mac: str, after: MachineState, *, release: str | None = None, problem: str = "") -> None:
         """Change a machine's state; raises Problem when the table of transitions does not allow it."""
         with self.database.change():
@@ -76,6 +79,7 @@ def _machine(row: sqlite3.Row) -> Machine:
         release=row["release"],
         problem=row["problem"],
         channel=row["channel"],
+        lends=bool(row["lends"]),
     )
 
 

@@ -30,6 +30,9 @@ PURE = (
     "pxe/script.py",
     "buildfarm/complaints.py",
     "buildfarm/decisions.py",
+    "appliance/compile_host.py",
+    "appliance/site_cluster.py",
+    "buildfarm/cluster.py",
     "buildfarm/key.py",
     "buildfarm/failures.py",
     "buildfarm/sync/doubt.py",
@@ -51,7 +54,7 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "console", "deadline", "enter", "errors", "facts", "install", "kconfig",
+    "boot", "compile_host", "console", "deadline", "enter", "errors", "facts", "install", "kconfig",
     "kernel_choice", "lab", "model",
     "overlays", "run", "sandbox", "site", "store", "timeline", "vm",
 }  # fmt: skip

@@ -1,0 +1,354 @@
+"""The compile cluster: which hosts there are, what they are ordered, and their use by a build."""
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from appliance.compile_host import NAME, CompileHost, HostState, accept, punish, settle
+from appliance.deadline import DeadlinePassed, wait_until
+from appliance.decision import may_install
+from appliance.errors import Problem
+from appliance.lending import TOKEN, from_site
+from appliance.live import LiveSite
+from appliance.model import Machine, Tree
+from appliance.overlays import overlay
+from appliance.sandbox import Sandbox
+from appliance.site_cluster import is_address
+from appliance.store import Store
+from buildfarm import cluster, distcc, lease, orders, probe, toolchain
+from buildfarm.cluster import Want
+from buildfarm.lease import Invited, Lease, Usage
+from buildfarm.orders import Signs
+from buildfarm.probe import Flags
+from buildfarm.signing import Signer
+from buildfarm.toolchain import Toolchain
+
+log = logging.getLogger(__name__)
+
+WANT_SECONDS = 12 * 3600.0
+"""A toolchain stays on the hosts for so long after a build used it."""
+START_SECONDS = 60.0
+"""So long a build waits for a first host to fetch and start its toolchain."""
+OTHERS_SECONDS = 10.0
+"""And so long for those that are slower."""
+KEPT_SECONDS = 3600.0
+"""An image that was made just now is wanted in a moment."""
+PROBE_SECONDS = 24 * 3600.0
+AGENT = "compile-host"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A host, and what it was ordered to run."""
+
+    host: CompileHost
+    ordered: tuple[str, ...]
+    probed: tuple[str, ...]
+    """Toolchains whose probe it passed lately."""
+
+
+class ClusterDesk:
+    def __init__(
+        self,
+        live: LiveSite,
+        tree: Tree,
+        store: Store,
+        clock: Callable[[], float],
+        signer: Signs | None = None,
+    ) -> None:
+        self.live = live
+        self.tree = tree
+        self.store = store
+        self.clock = clock
+        self._signer = signer
+
+    @property
+    def signer(self) -> Signs:
+        return self._signer or Signer(self.tree.room("keys"))
+
+    @property
+    def toolchains(self) -> Path:
+        return self.tree.room("toolchains").resolve()
+
+    # hosts
+
+    def hosts(self) -> list[CompileHost]:
+        """Every host as it is now: those the site names, those added here, those that only said hello."""
+        now = self.clock()
+        named = {one.name: one for one in self.live.now().compile_hosts}
+        with self.store.database.change():
+            kept = {host.name: host for host in self.store.compile_hosts.all()}
+            for name, host in list(kept.items()):
+                if host.origin == "site" and name not in named:
+                    self.store.compile_hosts.remove(name)
+                    del kept[name]
+            for name, wanted in named.items():
+                kept[name] = from_site(wanted, kept.get(name))
+            settled = [settle(kept[name], now=now) for name in sorted(kept)]
+            for host in settled:
+                self.store.compile_hosts.put(host)
+        return settled
+
+    def host(self, name: str) -> CompileHost:
+        """Raises Problem when there is none."""
+        found = next((host for host in self.hosts() if host.name == name), None)
+        if found is None:
+            raise Problem(
+                f"there is no compile host {name}", hint="`distserver cluster list` shows those there are"
+            )
+        return found
+
+    def show(self) -> list[Shown]:
+        now = self.clock()
+        shown = []
+        for host in self.hosts():
+            ordered = tuple(self.store.compile_hosts.ports(host.name))
+            good = (t for t in ordered if now - self._probed(host, t) < PROBE_SECONDS)
+            shown.append(Shown(host, ordered, tuple(good)))
+        return shown
+
+    def add(self, name: str, *, address: str = "", slots: int = 0, arch: str = "") -> CompileHost:
+        """Let a host be used; without an address one that said hello, at the address it said it from."""
+        if not NAME.fullmatch(name):
+            raise Problem(f"{name!r} is no host name, expected lower-case letters, digits, - and .")
+        known = self.store.compile_hosts.get(name)
+        if not address and known is None:
+            raise Problem(
+                f"nothing was heard of {name}", hint="name its address, or start compile-host there"
+            )
+        if address and not is_address(address):
+            raise Problem(f"{address!r} is no IPv4 address")
+        host = known or CompileHost(name, address, HostState.GONE)
+        host = replace(host, address=address or host.address, origin="hand", slots=slots, arch=arch)
+        self.store.compile_hosts.put(accept(host, now=self.clock()))
+        return self.host(name)
+
+    def remove(self, name: str) -> None:
+        host = self.host(name)
+        if host.origin == "site":
+            raise Problem(f"{name} stands in the site", hint="take it out of appliance.toml")
+        self.store.compile_hosts.remove(name)
+        (self._orders / name).unlink(missing_ok=True)
+
+    def release_quarantine(self, name: str) -> CompileHost:
+        """Use it again from now on, after a new probe."""
+        self.store.compile_hosts.put(accept(self.host(name), now=self.clock()))
+        return self.host(name)
+
+    def quarantine(self, name: str, reason: str) -> CompileHost:
+        """Do not use it for a time, longer at each time; every toolchain has to be probed again then."""
+        log.warning("compile host %s is quarantined: %s", name, reason)
+        with self.store.database.change():
+            self.store.compile_hosts.put(punish(self.host(name), reason, now=self.clock()))
+            for made in self.store.compile_hosts.ports(name):
+                self.store.compile_hosts.set_probed(name, made, 0.0)
+        return self.host(name)
+
+    def lend(self, mac: str, lends: bool) -> Machine:
+        """Let a machine boot from the network as a compile host, or no longer; its disks stay as they are."""
+        machine = self.store.machines.get(mac)
+        if machine is None:
+            raise Problem(
+                f"there is no machine {mac}", hint="`distserver machine list` shows those there are"
+            )
+        if lends and may_install(machine):
+            raise Problem(
+                f"machine {mac} is {machine.state.value}: it will be installed first",
+                hint=f"distserver machine disarm {mac}",
+            )
+        self.store.machines.set_lends(mac, lends)
+        if not lends:
+            self.store.tokens.revoke(mac, TOKEN)
+        return replace(machine, lends=lends)
+
+    def probe(self, name: str) -> list[tuple[Toolchain, str]]:
+        """Ask a host for an object of every toolchain it runs, and compare; (toolchain, what is wrong).
+
+        A host that answers wrongly is quarantined. A build asks once more, with the flags of its profile.
+        """
+        host = self.host(name)
+        found = []
+        for digest, port in sorted((host.report.runs if host.report else {}).items()):
+            if made := toolchain.find(self.toolchains, digest):
+                found.append((made, self._ask(host, port, made)))
+        reasons = [reason for _, reason in found if reason]
+        if reasons:
+            self.quarantine(name, reasons[0])
+        return found
+
+    def _ask(self, host: CompileHost, port: int, made: Toolchain) -> str:
+        asked = distcc.request(made.names[0], toolchain.SAMPLE)
+        with TemporaryDirectory(prefix="probe-") as place:
+            file = Path(place) / "request"
+            file.write_bytes(asked)
+            ours = toolchain.answer(made, self.toolchains / f"{made.hash}.sqfs", file, Path(place))
+        try:
+            theirs = distcc.ask(host.address, port, asked)
+            same = distcc.outcome(theirs) == distcc.outcome(ours)
+        except (OSError, ValueError) as failure:
+            return f"its distccd on port {port} does not answer: {failure}"
+        return "" if same else f"the object of its distccd on port {port} is not what the toolchain makes"
+
+    # toolchains and orders
+
+    def all_toolchains(self) -> list[tuple[Toolchain, bool]]:
+        """Every toolchain image, and whether it is ordered onto hosts now."""
+        wanted = set(self.store.compile_hosts.wanted(now=self.clock()))
+        return [(made, made.hash in wanted) for made in toolchain.all_toolchains(self.toolchains)]
+
+    def find_toolchain(self, start: str) -> Toolchain:
+        """By the first characters of its hash; raises Problem."""
+        found = [made for made, _ in self.all_toolchains() if made.hash.startswith(start)]
+        if len(found) != 1:
+            count = "no" if not found else f"{len(found)}"
+            raise Problem(
+                f"{count} toolchains begin with {start}", hint="`distserver cluster toolchains` lists them"
+            )
+        return found[0]
+
+    def want(self, made: Toolchain, *, seconds: float = WANT_SECONDS) -> None:
+        """Order a toolchain onto every host that can run it."""
+        self.store.compile_hosts.want(made.hash, until=self.clock() + seconds)
+        self.tend()
+
+    def tend(self) -> None:
+        """One round: sign orders that are new or grow old, remove toolchains that nobody wants any more."""
+        now = self.clock()
+        wanted = self.store.compile_hosts.wanted(now=now)
+        made = {one.hash: one for one in toolchain.all_toolchains(self.toolchains)}
+        wants = [Want(h, made[h].arch, made[h].size_bytes) for h in wanted if h in made]
+        hosts = self.hosts()
+        ports = {host.name: self.store.compile_hosts.ports(host.name) for host in hosts}
+        assigned = cluster.assign(hosts, wants, ports)
+        for host in hosts:
+            if host.name in assigned:
+                self._order(host, assigned[host.name], now)
+        for file in self._orders.iterdir():
+            if file.is_file() and file.name not in assigned:
+                file.unlink()
+        for digest in set(made) - set(wanted):
+            if now - (self.toolchains / f"{digest}.json").stat().st_mtime < KEPT_SECONDS:
+                continue
+            for suffix in ("json", "sqfs"):
+                (self.toolchains / f"{digest}.{suffix}").unlink(missing_ok=True)
+
+    def _order(self, host: CompileHost, ordered: Sequence[cluster.Ordered], now: float) -> None:
+        self.store.compile_hosts.set_ports(host.name, {one.toolchain: one.port for one in ordered})
+        try:
+            builders = [orders.source_address(host.address), *self.live.now().builders]
+        except Problem as problem:
+            log.warning("%s", problem)
+            return
+        signed_at, standing = orders.signed_time(self._orders, host.name)
+        text = cluster.render(host.name, ordered, serial=0, now=now, builders=builders)
+        same = orders.body(text) == standing and 0 <= now - signed_at < cluster.LIFETIME_SECONDS / 4
+        if not same:
+            serial = self.store.compile_hosts.next_serial(host.name, now=now)
+            text = cluster.render(host.name, ordered, serial=serial, now=now, builders=builders)
+            orders.write(self._orders, host.name, text, self.signer)
+
+    @property
+    def _orders(self) -> Path:
+        place = self.tree.room("cluster").resolve() / "orders"
+        place.mkdir(exist_ok=True)
+        return place
+
+    # builds
+
+    def toolchain(self, sandbox: Sandbox, flags: Flags, *, identity: str = "") -> Toolchain:
+        """The toolchain image of a profile's root, made when there is none yet (seconds)."""
+        return toolchain.make(sandbox, flags.wanted, self.toolchains, identity=identity)
+
+    @contextmanager
+    def lease(
+        self,
+        sandbox: Sandbox,
+        processors: int,
+        *,
+        flags: Flags | None = None,
+        identity: str = "",
+        start_seconds: float = START_SECONDS,
+    ) -> Iterator[Lease]:
+        """Compile hosts for one build in this root. Without any that answers it costs nothing.
+
+        Hosts that fail their probe, return wrong objects or break down again and again are quarantined.
+        """
+        if not any(host.state is HostState.READY for host in self.hosts()):
+            yield lease.empty(processors)
+            return
+        flags = flags or probe.read_flags(sandbox)
+        made = self.toolchain(sandbox, flags, identity=identity)
+        self.want(made)
+        invited = self._invited(made, start_seconds)
+        image = self.toolchains / f"{made.hash}.sqfs"
+        ground = lease.Ground(sandbox, flags, made, image, processors)
+
+        def passed(host: str) -> None:
+            self.store.compile_hosts.set_probed(host, made.hash, self.clock())
+
+        with lease.lease(ground, invited, passed) as held:
+            for name, reason in held.rejected.items():
+                self.quarantine(name, reason)
+            yield held
+        self._judge(held.report())
+
+    def _invited(self, made: Toolchain, seconds: float) -> list[Invited]:
+        """Hosts that run the toolchain; waits for the first of them, and a moment for the others."""
+
+        def first() -> bool | None:
+            return bool(self._serving(made)[0]) or None
+
+        def others() -> bool | None:
+            return None if self._serving(made)[1] else True
+
+        try:
+            wait_until(first, seconds=seconds, what=f"a compile host runs toolchain {made.hash}")
+            wait_until(others, seconds=OTHERS_SECONDS, what="every ready compile host runs it")
+        except DeadlinePassed as late:
+            log.warning("some compile hosts are not used: %s", late)
+        return self._serving(made)[0]
+
+    def _serving(self, made: Toolchain) -> tuple[list[Invited], list[str]]:
+        """Who runs the toolchain, and who is ready and was ordered to but does not yet."""
+        found, missing = [], []
+        for host in self.hosts():
+            port = self.store.compile_hosts.ports(host.name).get(made.hash)
+            if port is None or host.state is not HostState.READY:
+                continue
+            if cluster.serving(host, made.hash, port):
+                probed = self.clock() - self._probed(host, made.hash) < PROBE_SECONDS
+                found.append(Invited(host, port, probed))
+            else:
+                missing.append(host.name)
+        return found, missing
+
+    def _judge(self, usage: Usage) -> None:
+        for name, reason in usage.wrong.items():
+            self.quarantine(name, reason)
+        for name, count in usage.failures.items():
+            if name not in usage.wrong and count >= lease.FAILURES:
+                self.quarantine(name, f"it failed {count} times in one build")
+        for name, count in usage.remote.items():
+            if count and name not in usage.wrong and not usage.failures.get(name):
+                host = self.host(name)
+                if host.strikes and host.state is HostState.READY:
+                    self.store.compile_hosts.put(replace(host, strikes=host.strikes - 1))
+
+    def _probed(self, host: CompileHost, made: str) -> float:
+        return self.store.compile_hosts.probed_at(host.name, made)
+
+    # what a compile host needs
+
+    def kit(self, place: Path, *, server: str, name: str = "") -> None:
+        """Write the files of a compile host below a directory that is new or empty."""
+        if place.exists() and any(place.iterdir()):
+            raise Problem(f"{place} is not empty", hint="name a new directory")
+        shutil.copytree(overlay(AGENT), place, dirs_exist_ok=True)
+        settings = f"# Settings of compile-host; read by sh.\nserver={server}\n"
+        settings += f"name={name}\n" if name else ""
+        (place / "etc/distserver/compile-host.conf").write_text(settings)
+        shutil.copy(self.signer.public_keyring(), place / "etc/distserver/release-key.gpg")

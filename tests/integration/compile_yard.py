@@ -1,0 +1,151 @@
+"""A small compile cluster: a server and compile hosts in namespaces, real agents, real distccd."""
+
+import ctypes
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import Popen
+
+from appliance.compile_host import CompileHost, HostState
+from appliance.deadline import wait_until
+from appliance.lab import APPLIANCE_ADDRESS, Lan, lan, wait_for_port
+from appliance.model import Tree
+from appliance.overlays import overlay
+from appliance.run import running
+from appliance.sandbox import Overlay, Sandbox
+from appliance.services import Services
+from buildfarm.probe import Flags
+from buildfarm.toolchain import Wanted
+
+PORT = 8088
+SECONDS = 90.0
+CHOST = "x86_64-pc-linux-gnu"
+CLONE_NEWNET = 0x40000000
+ADDRESSES = {"one": "10.77.0.11", "two": "10.77.0.12"}
+SITE = """name = "yard"
+[[repository]]
+name = "tiny"
+location = "tiny"
+"""
+PROFILE = """arch = "amd64"
+chost = "x86_64-pc-linux-gnu"
+profile = "tiny:base"
+stage.location = "reference:build"
+kernel.package = "sys-kernel/tiny-kernel"
+[[disk.partition]]
+name = "root"
+size = "rest"
+filesystem = "ext4"
+mount = "/"
+"""
+TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"
+AGENT = overlay("compile-host") / "usr/lib/distserver/compile-host"
+
+
+def flags(version: int, *options: str) -> Flags:
+    words = options or ("-O2", "-g")
+    return Flags(Wanted(CHOST, f"{CHOST}-gcc-{version}", f"{CHOST}-g++-{version}"), words, words)
+
+
+@contextmanager
+def inside(net: Lan, room: str) -> Iterator[None]:
+    """This thread, and what it starts, in a room of the LAN."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    there = os.open(f"/run/netns/{net.namespace(room)}", os.O_RDONLY)
+    assert libc.setns(there, CLONE_NEWNET) == 0
+    try:
+        yield
+    finally:
+        assert libc.setns(before, CLONE_NEWNET) == 0
+        os.close(before)
+        os.close(there)
+
+
+@dataclass
+class Yard:
+    """Everything below one directory; the test itself is the farm, on the server's host."""
+
+    path: Path
+    net: Lan
+    services: Services
+    stage: Path
+    roots: int = field(default=0)
+
+    def root(self) -> Sandbox:
+        """A fresh build root over the reference stage."""
+        self.roots += 1
+        place = self.path / f"root{self.roots}"
+        for name in ("upper", "work", "root"):
+            (place / name).mkdir(parents=True)
+        return Sandbox(place / "root", [Overlay((self.stage,), place / "upper", place / "work")])
+
+    def work(self, host: str) -> Path:
+        return self.path / host / "work"
+
+    def log(self, host: str) -> str:
+        return (self.path / host / "log").read_text()
+
+    @contextmanager
+    def agent(
+        self, host: str, *, key: Path | None = None, shell: Sequence[str] = ("sh",)
+    ) -> Iterator[Popen[bytes]]:
+        place = self.path / host
+        place.mkdir(exist_ok=True)
+        settings = place / "settings"
+        settings.write_text(
+            f"server=http://{APPLIANCE_ADDRESS}:{PORT}\nname={host}\n"
+            f"key={key or self.services.cluster.signer.public_keyring()}\n"
+            f"work={place / 'work'}\nstate={place / 'state'}\n"
+        )
+        argv: list[str | Path] = [*shell, AGENT, settings]
+        with running(argv, prefix=self.net.exec_prefix(host), output=place / "log") as process:
+            yield process
+
+    def wait_for_host(self, host: str, state: HostState = HostState.READY) -> CompileHost:
+        def there() -> CompileHost | None:
+            found = next((one for one in self.services.cluster.hosts() if one.name == host), None)
+            return found if found and found.state is state else None
+
+        return wait_until(
+            there, seconds=SECONDS, what=f"{host} is {state.value}", last_seen=lambda: self.seen(host)
+        )
+
+    def seen(self, host: str) -> str:
+        place = self.path / host / "log"
+        return f"{self.services.cluster.show()}\n{place.read_text() if place.exists() else ''}"
+
+    def wait_for_log(self, host: str, text: str) -> None:
+        def said() -> bool | None:
+            return text in self.log(host) or None
+
+        wait_until(said, seconds=SECONDS, what=f"{host} says {text!r}", last_seen=lambda: self.seen(host))
+
+    def wait_for_toolchain(self, host: str, digest: str) -> None:
+        def runs() -> bool | None:
+            report = self.services.cluster.host(host).report
+            return (report is not None and digest in report.runs) or None
+
+        wait_until(runs, seconds=SECONDS, what=f"{host} runs {digest}", last_seen=lambda: self.seen(host))
+
+
+@contextmanager
+def yard(path: Path, stage: Path) -> Iterator[Yard]:
+    """The cluster's server runs, the calling thread is on its host; agents are started by the test."""
+    site = path / "site"
+    (site / "profiles" / "one").mkdir(parents=True)
+    (site / "appliance.toml").write_text(SITE)
+    (site / "profiles/one/profile.toml").write_text(PROFILE)
+    shutil.copytree(TINY, site / "tiny")
+    state = path / "state"
+    with lan("compile", taps=0, clients=ADDRESSES) as net:
+        argv: list[str | Path] = [sys.executable, "-m", "tests.integration.cluster_server", state, site]
+        argv += [APPLIANCE_ADDRESS, str(PORT)]
+        with running(argv, prefix=net.exec_prefix("appliance"), output=path / "server.log"):
+            wait_for_port(net, "appliance", PORT, seconds=SECONDS)
+            with inside(net, "appliance"):
+                yield Yard(path, net, Services(site, Tree(state)), stage)
