@@ -347,6 +347,28 @@ class Package:
     built_at: float
     index_entry: str
     """Its paragraph of a Packages index, without PATH."""
+    neutral_key: str = ""
+    """The key without compiler and flags; empty when it holds compiled code, or flags in its files."""
+    profile: str = ""
+    """The one it was built for."""
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+    hosts: str = ""
+    """Compile hosts that took part, separated by spaces."""
+    remote_share: float = 0.0
+    """The part of its compilations that ran on them, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What the build of one package took, as far as it was measured."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+    hosts: str = ""
+    remote_share: float = 0.0
 
 
 class FailureKind(Enum):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.model import Package
+from appliance.model import Figures, Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
 from buildfarm import ccache, failures, harvest, inside, layers, outcome, planning, portage, root
@@ -79,10 +79,14 @@ def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = 
     """
     prepared = prepare(order, attempt)
     keys = prepared.keys
-    attempt.keys.write_text(json.dumps(keys, indent=1, sort_keys=True))
-    offered = harvest.offer(attempt, order.pool, offers(order, prepared, before), chost=order.profile.chost)
+    harvest.note(attempt, prepared.recipes, profile=order.profile.name)
+    chosen = offers(order, prepared, before)
+    offered = harvest.offer(attempt, order.pool, order.ledger, chosen, chost=order.profile.chost)
     order.report(Progress("plan", f"{len(keys)} packages, {len(offered)} of them known", status="done"))
     ran, built = _emerge_until_done(order, attempt, prepared, to_build_again(prepared, offered))
+    if ran.status != 0:
+        # Portage refuses an altered package; without it the next build makes that package again.
+        harvest.condemn_damaged(order.pool, order.ledger, offered)
     after, left = _look(order, prepared.sandbox)
     instances = {(p.cpv, p.build_id, int(p.built_at)): p for p in (*offered, *built)}
     present = [instances.get((one.cpv, one.build_id, one.build_time)) for one in after.installed]
@@ -117,7 +121,9 @@ class _Run:
     status: int
     output: str
     ended_well: bool
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[Failure, ...]
+    figures: Mapping[str, Figures]
+    """cpv -> what its build took."""
 
 
 def _emerge_until_done(
@@ -133,7 +139,7 @@ def _emerge_until_done(
             env = {**shelf.env, "FEATURES": features}
             sandbox = build_sandbox(order, attempt, make_jobs=effort.make_jobs, env=env, shelves=shelf.mounts)
             ran = _emerge_all(order, attempt, sandbox, portage.update(effort.jobs, again), prepared.keys)
-            built += harvest.gather(attempt, order.pool, order.ledger)
+            built += harvest.gather(attempt, order.pool, order.ledger, ran.figures)
             step = failures.next_step(ran.failures, efforts, holdable=())
             if not ran.failures or not isinstance(step, Retry):
                 break
@@ -168,10 +174,11 @@ def _emerge_all(
 ) -> _Run:
     """Update, rebuild users of old libraries, remove what nothing needs; stops at the first that fails."""
     lines: list[str] = []
+    took: dict[str, float] = {}
     log = order.logs / "emerge.out"
 
     def emerge(argv: Sequence[str]) -> int:
-        watch = _watch(order, lines)
+        watch = _watch(order, lines, took)
         return run(argv, prefix=sandbox.prefix(), output=log, on_line=watch, ok=ANY_STATUS).status
 
     status = emerge(update)
@@ -181,7 +188,8 @@ def _emerge_all(
     emerge_log = order.logs / "emerge.log"
     text = emerge_log.read_text(errors="replace") if emerge_log.exists() else ""
     output = "\n".join(lines)
-    return _Run(status, output, portage.ended_well(text), _failures(order, output, keys))
+    figures = {cpv: Figures(seconds=seconds) for cpv, seconds in took.items()}
+    return _Run(status, output, portage.ended_well(text), _failures(order, output, keys), figures)
 
 
 def _preserved(order: Order, attempt: Attempt) -> bool:
@@ -190,8 +198,8 @@ def _preserved(order: Order, attempt: Attempt) -> bool:
     return registry is not None and bool(json.loads(registry.read_text() or "{}"))
 
 
-def _watch(order: Order, lines: list[str]) -> Callable[[str], None]:
-    """Keep emerge's lines and report the ones that say how far it is."""
+def _watch(order: Order, lines: list[str], took: dict[str, float]) -> Callable[[str], None]:
+    """Keep emerge's lines and the seconds of each package, and report how far it is."""
     begun: dict[str, float] = {}
 
     def see(line: str) -> None:
@@ -204,6 +212,7 @@ def _watch(order: Order, lines: list[str]) -> Callable[[str], None]:
             order.report(Progress("packages", step.verb, step.cpv, step.number, step.total, "begin"))
         elif step.verb == "Completed":
             seconds = order.tools.now() - begun.get(step.cpv, order.started)
+            took[step.cpv] = seconds
             order.report(Progress("packages", step.verb, step.cpv, step.number, step.total, "done", seconds))
 
     return see

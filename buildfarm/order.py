@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,14 +17,18 @@ from buildfarm.snapshot import Regenerate, take, take_all
 
 
 class PackageLedger(Protocol):
-    """Which packages are in the pool, and the build keys they were made under."""
+    """Which packages are in the pool, and the keys they are known under."""
 
-    def known(self, keys: Collection[str]) -> Sequence[Package]:
-        """Every package with one of these build keys."""
+    def known(self, keys: Mapping[str, str]) -> Sequence[Package]:
+        """Every package that is known under one of these keys: build key -> neutral key of what is needed."""
         ...
 
-    def remember(self, package: Package) -> None:
-        """Note a package that is in the pool; noting it again changes nothing."""
+    def remember(self, package: Package, parts: Mapping[str, str]) -> None:
+        """Note a package that is in the pool, and the parts of its recipe."""
+        ...
+
+    def forget(self, sha256: str) -> None:
+        """Its file is gone or damaged."""
         ...
 
 

@@ -55,6 +55,26 @@ class Pool:
     def holds(self, sha256: str) -> bool:
         return self.file(sha256).is_file()
 
+    def whole(self, sha256: str, size_bytes: int) -> bool:
+        """Is it there with its full size? Cheap; the hash is checked before anything is published."""
+        place = self.file(sha256)
+        return place.is_file() and place.stat().st_size == size_bytes
+
+    def sound(self, sha256: str) -> bool:
+        """Is it there with the bytes that its name says?"""
+        if not self.holds(sha256):
+            return False
+        with self.file(sha256).open("rb") as source:
+            return hashlib.file_digest(source, "sha256").hexdigest() == sha256
+
+    def set_aside(self, sha256: str) -> None:
+        """Take a damaged file out of reach, to pool/damaged: nobody is served it, a person may look at it."""
+        place = self.file(sha256)
+        if place.exists():
+            damaged = self.path / "damaged"
+            damaged.mkdir(parents=True, exist_ok=True)
+            place.replace(damaged / place.name)
+
     def add(self, source: Path) -> Sums:
         """Take a finished gpkg in by a hard link; Problem when it is not whole.
 

@@ -123,7 +123,8 @@ def named(final: Mapping[str, str], resolution: Resolution) -> list[str]:
 
 def offers(order: Order, prepared: Prepared, before: Sequence[Package]) -> list[Package]:
     """Packages to offer: known under the wanted keys; of `before` those whose ebuild left the tree."""
-    known = harvest.choose(order.ledger.known(set(prepared.keys.values())), prepared.before.installed)
+    found = order.ledger.known(harvest.keys(prepared.recipes))
+    known = harvest.choose(found, prepared.before.installed, prepared.recipes)
     here = {(one.cpv, one.build_id, one.build_time) for one in prepared.before.installed}
     gone = (package for package in before if package.cpv not in prepared.recipes)
     kept = [package for package in gone if (package.cpv, package.build_id, int(package.built_at)) in here]

@@ -2,9 +2,10 @@
 
 import errno
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
+from appliance import model
 from appliance.backlog import span
 from appliance.model import Package
 from appliance.process import own_name
@@ -57,12 +58,17 @@ class Work:
             self.store.claims.release(self.owner)
             self.account(self._meter.tally)
 
-    def known(self, keys: Collection[str]) -> Sequence[Package]:
-        """Packages of the pool with these build keys; returns when nobody else is building a missing one."""
+    def known(self, keys: Mapping[str, str]) -> Sequence[Package]:
+        """Packages of the pool that will do; returns when nobody else is building one that is missing.
+
+        Only build keys are claimed: a neutral key may turn out to be nobody's, and whoever shares no flags
+        would wait for nothing.
+        """
         begun, told, idle = self.clock(), "", threading.Event()
         while True:
-            found = self.store.packages.known(keys)
-            missing = set(keys) - {package.build_key for package in found}
+            found = self.store.packages.known({*keys, *keys.values()})
+            there = {key for one in found for key in (one.build_key, one.neutral_key) if key}
+            missing = {key for key, neutral in keys.items() if there.isdisjoint((key, neutral))}
             others = self.store.claims.take(missing, self.owner, now=self.clock())
             if not others:
                 self._claimed |= missing
@@ -77,9 +83,12 @@ class Work:
                 self.report(Progress("plan", f"waiting: {told} builds {len(others)} of the same packages"))
             idle.wait(self._look_again_seconds)
 
-    def remember(self, package: Package) -> None:
-        self.store.packages.remember(package)
+    def remember(self, package: Package, parts: Mapping[str, str]) -> None:
+        self.store.packages.remember(package, parts)
         self.made[package.cpv] = package
+
+    def forget(self, sha256: str) -> None:
+        self.store.packages.forget(sha256)
 
     def report(self, progress: Progress) -> None:
         """Pass it on, and keep it where `distserver queue` finds it."""
@@ -95,6 +104,8 @@ class Work:
         for cpv, package in sorted(self.made.items()):
             figures = seen.get(cpv, Figures(0.0, 0.0, 0, ""))
             effort = Effort(self._seconds.get(cpv, figures.seconds), figures.cpu_seconds, figures.peak_bytes)
+            noted = model.Figures(effort.seconds, effort.cpu_seconds, effort.peak_bytes)
+            self.store.packages.measured(package.sha256, noted)
             subject = Subject(split_cpv(cpv)[0], build_key=package.build_key, flags=self._flags)
             self.store.history.record(subject, effort, at=self.clock())
 

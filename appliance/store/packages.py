@@ -1,10 +1,17 @@
-"""Packages of the pool: which build key made which file."""
+"""Packages of the pool: which build key made which file, from what, for whom, and what it cost."""
 
+import json
 import sqlite3
-from collections.abc import Collection
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 
-from appliance.model import Package
+from appliance.model import Figures, Package
 from appliance.store.database import Database
+
+COLUMNS = tuple(field.name for field in fields(Package))
+AT_ONCE = 400
+"""Keys in one statement; SQLite may be built to take no more than 999 values."""
 
 
 class Packages:
@@ -12,38 +19,90 @@ class Packages:
         self.database = database
 
     def known(self, keys: Collection[str]) -> list[Package]:
-        """Every package that was made under one of these build keys, the newest first."""
-        found = [
-            _package(row)
-            for key in set(keys)
-            for row in self.database.rows("SELECT * FROM package WHERE build_key = ?", (key,))
-        ]
-        return sorted(found, key=lambda one: (-one.built_at, one.sha256))
+        """Every package with one of these as its build key or its neutral key, the newest first."""
+        found = {
+            row["sha256"]: _package(row)
+            for some in _chunks(sorted(set(keys) - {""}))
+            for column in ("build_key", "neutral_key")
+            for row in self.database.rows(
+                f"SELECT {_LIST} FROM package WHERE {column} IN ({_marks(some)})", some
+            )
+        }
+        return sorted(found.values(), key=lambda one: (-one.built_at, one.sha256))
 
-    def remember(self, package: Package) -> None:
+    def remember(self, package: Package, parts: Mapping[str, str] | None = None) -> None:
+        """Note a package and what decided about it; noting it again replaces what was noted."""
+        recipe = zlib.compress(json.dumps(parts, sort_keys=True).encode()) if parts else None
+        values = asdict(package)
+        updates = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "sha256")
         self.database.execute(
-            "INSERT INTO package (sha256, cpv, build_id, size_bytes, build_key, built_at, index_entry)"
-            " VALUES (?,?,?,?,?,?,?) ON CONFLICT (sha256) DO UPDATE SET build_key = excluded.build_key,"
-            " index_entry = excluded.index_entry",
+            f"INSERT INTO package ({_LIST}, recipe) VALUES ({_marks(COLUMNS)}, ?)"
+            f" ON CONFLICT (sha256) DO UPDATE SET {updates}, recipe = coalesce(excluded.recipe, recipe)",
+            (*(values[name] for name in COLUMNS), recipe),
+        )
+
+    def measured(self, sha256: str, figures: Figures) -> None:
+        """Note what its build took, once that is known; what was not measured stays as it was noted."""
+        values = {name: value for name, value in asdict(figures).items() if value}
+        if values:
+            settings = ", ".join(f"{name} = ?" for name in values)
+            self.database.execute(
+                f"UPDATE package SET {settings} WHERE sha256 = ?", (*values.values(), sha256)
+            )
+
+    def forget(self, sha256: str) -> None:
+        """Its file is gone or damaged: whoever needs it builds it again."""
+        self.database.execute("DELETE FROM package WHERE sha256 = ?", (sha256,))
+
+    def recipe(self, sha256: str) -> dict[str, str]:
+        """The parts that decided about a package; empty for one that was noted without them."""
+        row = self.database.row("SELECT recipe FROM package WHERE sha256 = ?", (sha256,))
+        if row is None or row["recipe"] is None:
+            return {}
+        parts: dict[str, str] = json.loads(zlib.decompress(row["recipe"]))
+        return parts
+
+    def last(self, name: str) -> list[Package]:
+        """The packages of one `category/name`, whatever the version, the newest first."""
+        rows = self.database.rows(
+            f"SELECT {_LIST} FROM package WHERE substr(cpv, 1, ?) = ? ORDER BY built_at DESC, sha256",
+            (len(name) + 1, f"{name}-"),
+        )
+        return [_package(row) for row in rows]
+
+    def find(self, text: str) -> list[Package]:
+        """By the beginning of the sha256, `category/name-1`, `category/name` or `name`; the newest first."""
+        rows = self.database.rows(
+            f"SELECT {_LIST} FROM package WHERE substr(sha256, 1, ?) = ? OR cpv = ?"
+            " OR cpv GLOB ? OR cpv GLOB ? OR cpv GLOB ? ORDER BY built_at DESC, sha256",
             (
-                package.sha256,
-                package.cpv,
-                package.build_id,
-                package.size_bytes,
-                package.build_key,
-                package.built_at,
-                package.index_entry,
+                len(text),
+                text,
+                text,
+                f"{_plain(text)}-[0-9]*",
+                f"*/{_plain(text)}",
+                f"*/{_plain(text)}-[0-9]*",
             ),
         )
+        return [_package(row) for row in rows]
+
+
+_LIST = ", ".join(COLUMNS)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" for _ in values)
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), AT_ONCE):
+        yield keys[start : start + AT_ONCE]
+
+
+def _plain(text: str) -> str:
+    """Text in which GLOB has no wildcards."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in text)
 
 
 def _package(row: sqlite3.Row) -> Package:
-    return Package(
-        sha256=row["sha256"],
-        cpv=row["cpv"],
-        build_id=row["build_id"],
-        size_bytes=row["size_bytes"],
-        build_key=row["build_key"],
-        built_at=row["built_at"],
-        index_entry=row["index_entry"],
-    )
+    return Package(**{name: row[name] for name in COLUMNS})

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,12 +24,18 @@ class FileLedger:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
         return [Package(**json.loads(line)) for line in lines]
 
-    def known(self, keys: Collection[str]) -> Sequence[Package]:
-        return [package for package in self.packages() if package.build_key in keys]
+    def known(self, keys: Mapping[str, str]) -> Sequence[Package]:
+        every = {*keys, *keys.values()}
+        return [one for one in self.packages() if not every.isdisjoint((one.build_key, one.neutral_key))]
 
-    def remember(self, package: Package) -> None:
+    def remember(self, package: Package, parts: Mapping[str, str]) -> None:
+        assert parts
         with self.path.open("a") as notes:
             notes.write(json.dumps(asdict(package)) + "\n")
+
+    def forget(self, sha256: str) -> None:
+        kept = [one for one in self.packages() if one.sha256 != sha256]
+        self.path.write_text("".join(json.dumps(asdict(one)) + "\n" for one in kept))
 
 
 @dataclass

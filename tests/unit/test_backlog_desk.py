@@ -241,7 +241,7 @@ def test_a_package_that_another_build_makes_is_waited_for_and_reused(
         elsewhere.packages.remember(package("a"))
         elsewhere.claims.release("builder2@1")
 
-    found = work(services, report=see).known({"a", "b"})
+    found = work(services, report=see).known({"a": "", "b": ""})
     assert [one.build_key for one in found] == ["a"]
     assert said[0] == "waiting: builder2@1 builds 1 of the same packages"
     assert elsewhere.claims.take({"b"}, "builder2@1", now=0.0, until=1.0) != {}
@@ -249,21 +249,23 @@ def test_a_package_that_another_build_makes_is_waited_for_and_reused(
 
 def test_a_build_with_claims_of_its_own_does_not_wait_for_others(services: Services) -> None:
     with work(services) as mine:
-        assert mine.known({"b"}) == []
+        assert mine.known({"b": ""}) == []
         services.store.claims.take({"a"}, "builder2@1", now=0.0, until=services.clock() + 60)
-        assert mine.known({"a"}) == []
+        assert mine.known({"a": ""}) == []
     assert services.store.claims.take({"b"}, "builder2@1", now=0.0, until=1.0) == {}
 
 
 def test_what_a_build_cost_is_remembered_for_each_package_it_made(services: Services) -> None:
     mine = work(services)
-    mine.remember(package("a"))
-    mine.remember(package("b"))
+    mine.remember(package("a"), {"USE": ""})
+    mine.remember(package("b"), {"USE": ""})
     mine.report(Progress("packages", "Completed", "app/a-1", 1, 2, "done", 42.0))
     tally = Tally()
     for now, seconds in ((0.0, 1.0), (5.0, 30.0)):
         tally.take(now, [Reading((9, 1), 1, seconds, 1000, "app/a-1", "compile")])
     mine.account(tally)
+    (noted,) = services.store.packages.known(["a"])
+    assert (noted.seconds, noted.cpu_seconds, noted.peak_bytes) == (42.0, 30.0, 1000)
     history = services.store.history
     assert history.estimate(Subject("app/a", build_key="a")) == Effort(42.0, 30.0, 1000, "key")
     # b was over before anybody looked.

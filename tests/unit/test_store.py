@@ -11,6 +11,7 @@ from appliance.model import (
     Disk,
     Event,
     Facts,
+    Figures,
     Firmware,
     Machine,
     MachineState,
@@ -124,6 +125,55 @@ def test_the_packages_of_a_build_key_are_known_newest_first(store: Store) -> Non
     for sha256, built_at, key in (("a" * 64, 1.0, "key"), ("b" * 64, 2.0, "key"), ("c" * 64, 3.0, "x")):
         store.packages.remember(Package(sha256, "app-misc/a-1", 1, 10, key, built_at, "CPV: app-misc/a-1\n"))
     assert [one.sha256[0] for one in store.packages.known(["key", "other"])] == ["b", "a"]
+
+
+def test_a_package_is_known_by_its_neutral_key_too_and_remembers_what_decided(store: Store) -> None:
+    one = Package("a" * 64, "app-misc/a-1", 1, 10, "key", 1.0, "CPV: app-misc/a-1\n", "neutral", "server")
+    store.packages.remember(one, {"USE": "nls", "variable CFLAGS": "-O2"})
+    assert store.packages.known(["neutral"]) == store.packages.known(["key", "neutral"]) == [one]
+    assert store.packages.known([""]) == []
+    store.packages.measured(one.sha256, Figures(7.0, 20.0, 2**20, "h1 h2", 0.75))
+    (measured,) = store.packages.known(["key"])
+    assert (measured.seconds, measured.hosts, measured.remote_share) == (7.0, "h1 h2", 0.75)
+    store.packages.remember(measured)
+    assert store.packages.recipe(one.sha256) == {"USE": "nls", "variable CFLAGS": "-O2"}
+    store.packages.forget(one.sha256)
+    assert store.packages.known(["key"]) == []
+    assert store.packages.recipe(one.sha256) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("aaaa", "a"),
+        ("app-misc/a", "ac"),
+        ("app-misc/a-1", "a"),
+        ("a", "ac"),
+        ("a-b", "b"),
+        ("*", ""),
+        ("x", ""),
+    ],
+)
+def test_a_package_is_found_by_what_people_call_it(store: Store, text: str, found: str) -> None:
+    for sha256, cpv in (("a", "app-misc/a-1"), ("b", "dev-libs/a-b-2"), ("c", "app-misc/a-2-r1")):
+        store.packages.remember(Package(sha256 * 64, cpv, 1, 10, "key", 1.0, ""))
+    assert "".join(one.sha256[0] for one in store.packages.find(text)) == found
+
+
+def test_thousands_of_keys_are_asked_for_at_once(store: Store) -> None:
+    store.packages.remember(Package("a" * 64, "app-misc/a-1", 1, 10, "key 4999", 1.0, ""))
+    assert len(store.packages.known([f"key {number}" for number in range(5000)])) == 1
+
+
+def test_packages_of_an_older_store_are_kept(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "old.sqlite", isolation_level=None)
+    for statement in MIGRATIONS[0]:
+        connection.execute(statement)
+    connection.execute("INSERT INTO package VALUES ('aa', 'app-misc/a-1', 1, 10, 'key', 1.0, 'CPV: x')")
+    connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    (kept,) = Store(tmp_path / "old.sqlite").packages.known(["key"])
+    assert kept == Package("aa", "app-misc/a-1", 1, 10, "key", 1.0, "CPV: x")
 
 
 def test_a_job_whose_process_is_gone_is_interrupted_and_a_living_one_is_not(
