@@ -30,6 +30,7 @@ from buildfarm.build import BuildResult, Progress, Tools, build_profile
 from buildfarm.distfiles import fetch_reference
 from buildfarm.reference import make_reference
 from buildfarm.signing import Signer
+from buildfarm.trial import Trials
 
 log = logging.getLogger(__name__)
 
@@ -158,7 +159,10 @@ class Services:
         site = replace(site, jobs=jobs or site.jobs)
         profile = find_profile(site, name)
         self.sync.prepare(lambda text: progress(Progress("snapshot", text)), profile)
-        tools = Tools(take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site))
+        tools = Tools(
+            take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site),
+            live_releases=self.release_desk.in_use,
+        )
         job = self.backlog.take(profile, ticket).id
         try:
             with Work(self.store, job, progress, clock=self.clock, flags=flag_class(profile)) as work:
@@ -167,6 +171,8 @@ class Services:
             self.failures.note(name, result.failed, keys=result.keys, built=result.built)
             if result.release is not None:
                 self.release_desk.publish(result.release, origins=result.origins)
+                if result.fresh:
+                    Trials(self.tree.room("trials")).prune(self.release_desk.in_use())
         except BaseException as failure:
             message = f"{type(failure).__name__}: {failure}"
             kind = failure_kind(failure)

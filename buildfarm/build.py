@@ -12,6 +12,7 @@ from buildfarm.compiling import Compiled, compile_profile, made_of, recall
 from buildfarm.failures import Failure
 from buildfarm.inspection import Inspector
 from buildfarm.kernel import Kernel
+from buildfarm.manifest import Manifest
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
 from buildfarm.outcome import Outcome
 from buildfarm.pool import Pool
@@ -19,6 +20,7 @@ from buildfarm.preparing import build_sandbox, laid_files
 from buildfarm.root import Attempt
 from buildfarm.signing import Signer
 from buildfarm.tarball import Member, read_directory, write_tar
+from buildfarm.trial import Offer, Trials
 
 __all__ = ["BuildResult", "Failure", "PackageLedger", "Progress", "Tools", "build_profile"]
 
@@ -126,16 +128,16 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         return _refused(order, done, [*_causes(compiled), *reasons])
     listing = index.make(compiled.state.header, compiled.packages)
     content = _content(order, attempt, compiled, listing)
+    sizes = {name: path.stat().st_size if path.exists() else None for name, path in content.files.items()}
+    if missing := gate.file_reasons(sizes):
+        return _refused(order, done, missing)
     wanted = release.describe(content, order.started)
     inspector = Inspector(order.pool, Signer(order.tree.room("keys")))
     sealed = release.find(order.tree.room("releases"), wanted, inspector)
     if sealed is None:
-        order.report(Progress("gate", "installing a fresh machine from the index", status="begin"))
-        client = gate.install_client(_trial(order, attempt, listing))
-        reasons = gate.client_reasons(client, compiled.packages)
+        reasons = _try(order, content, wanted, listing)
         if reasons:
             return _refused(order, done, reasons)
-        order.report(Progress("gate", f"{len(client.installed)} packages installed", status="done"))
         sealed = release.seal(content, wanted, releases=order.tree.room("releases"), inspector=inspector)
         order.report(Progress("release", sealed.id, status="done"))
     else:
@@ -175,6 +177,7 @@ def _findings(order: Order, compiled: Compiled, *, image: bool) -> gate.Findings
         chost=order.profile.chost,
         damaged=gate.find_damaged(order.pool, compiled.packages),
         kernel=image,
+        preserved=compiled.state.preserved,
     )
 
 
@@ -241,14 +244,24 @@ def _members(configuration: Mapping[str, root.Content]) -> dict[str, Member]:
     return {name: Member(content) for name, content in configuration.items()}
 
 
-def _trial(order: Order, attempt: Attempt, listing: str) -> gate.Trial:
-    return gate.Trial(
-        scratch=attempt.path / "client",
+def _try(order: Order, content: release.Content, wanted: Manifest, listing: str) -> list[str]:
+    """Install a fresh machine, then update one at each release that is still used."""
+    offer = Offer(
         stage=order.install_stage.root,
+        stage_sha256=next(item.sha256 for item in wanted.files if item.name == "stage"),
         snapshots=order.snapshots,
         configuration=order.configuration,
-        world=order.profile.world,
         index=listing,
         pool=order.pool.path,
-        log=order.logs / "client.out",
     )
+    trials = Trials(order.tree.room("trials").resolve())
+    log = order.logs / "client.out"
+    order.report(Progress("gate", "installing a fresh machine from the index", status="begin"))
+    client = trials.fresh(offer, log)
+    reasons = gate.client_reasons(client, content.packages)
+    for live in order.tools.live_releases(order.profile.name) if not reasons else ():
+        order.report(Progress("gate", f"updating a machine at release {live.name}"))
+        reasons += gate.client_reasons(trials.over(live, offer, log), content.packages)
+    if not reasons:
+        order.report(Progress("gate", f"{len(client.installed)} packages installed", status="done"))
+    return reasons

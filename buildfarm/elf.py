@@ -2,9 +2,10 @@
 
 import struct
 from dataclasses import dataclass
+from mmap import mmap
 
 PT_LOAD, PT_DYNAMIC, PT_INTERP = 1, 2, 3
-DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 15, 29
+DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 14, 15, 29
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,10 @@ class Linkage:
     """Path of the loader; empty for libraries and static programs."""
     needed: tuple[str, ...]
     runpath: tuple[str, ...]
+    soname: str = ""
+    """What a library calls itself."""
+    flags: int = 0
+    """e_flags: on some machines the calling convention."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class _Segment:
     size: int
 
 
-def linkage(data: bytes) -> Linkage | None:
+def linkage(data: bytes | mmap) -> Linkage | None:
     """None when the bytes are not an ELF file. Raises ValueError when one is cut off or damaged."""
     if data[:4] != b"\x7fELF":
         return None
@@ -37,9 +42,10 @@ def linkage(data: bytes) -> Linkage | None:
         raise ValueError(f"damaged ELF file: {error}") from error
 
 
-def _read(data: bytes) -> Linkage:
+def _read(data: bytes | mmap) -> Linkage:
     wide, order = data[4] == 2, "<" if data[5] == 1 else ">"
     (machine,) = struct.unpack_from(f"{order}H", data, 18)
+    (flags,) = struct.unpack_from(f"{order}I", data, 48 if wide else 36)
     segments = list(_segments(data, wide, order))
     interpreter = ""
     entries: list[tuple[int, int]] = []
@@ -54,10 +60,11 @@ def _read(data: bytes) -> Linkage:
     needed = tuple(_string(strings, value) for tag, value in entries if tag == DT_NEEDED)
     runpath = [_string(strings, value) for tag, value in entries if tag in (DT_RPATH, DT_RUNPATH)]
     places = tuple(place for text in runpath for place in text.split(":") if place)
-    return Linkage((data[4], data[5], machine), interpreter, needed, places)
+    soname = _string(strings, table[DT_SONAME]) if DT_SONAME in table else ""
+    return Linkage((data[4], data[5], machine), interpreter, needed, places, soname, flags)
 
 
-def _segments(data: bytes, wide: bool, order: str) -> list[_Segment]:
+def _segments(data: bytes | mmap, wide: bool, order: str) -> list[_Segment]:
     if wide:
         (start,) = struct.unpack_from(f"{order}Q", data, 32)
         size, count = struct.unpack_from(f"{order}HH", data, 54)
@@ -75,7 +82,7 @@ def _segments(data: bytes, wide: bool, order: str) -> list[_Segment]:
     return found
 
 
-def _dynamic(data: bytes, segment: _Segment, wide: bool, order: str) -> list[tuple[int, int]]:
+def _dynamic(data: bytes | mmap, segment: _Segment, wide: bool, order: str) -> list[tuple[int, int]]:
     layout = struct.Struct(f"{order}{'qQ' if wide else 'iI'}")
     entries = []
     for at in range(segment.offset, segment.offset + segment.size, layout.size):

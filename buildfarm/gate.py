@@ -1,22 +1,17 @@
 """Decides whether what was built may be published, and gathers what the decision needs."""
 
 import hashlib
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 
-from appliance.model import Package, Snapshot
-from appliance.run import run
-from appliance.sandbox import Bind
-from buildfarm import portage, root
+from appliance.model import Package
+from buildfarm import portage
 from buildfarm.index import parse_paragraph
 from buildfarm.pool import Pool
 from buildfarm.portage import Installed
 from buildfarm.resolution import Choice
-from buildfarm.root import Content
+from buildfarm.sonames import Absent
 
-CANDIDATE = PurePosixPath("/var/cache/candidate")
 SETTLED = ("installed", "provided")
 COUNT_SHOWN = 10
 
@@ -40,16 +35,22 @@ class Findings:
     damaged: tuple[str, ...]
     """Packages whose file in the pool is not what its name says."""
     kernel: bool
+    preserved: tuple[str, ...] = ()
+    """Old libraries that Portage kept for packages which still use them."""
 
 
 @dataclass(frozen=True)
 class Client:
-    """A fresh machine that was installed from the candidate."""
+    """A scratch machine that was installed from the candidate or updated to it."""
 
     status: int
     output: str
     installed: tuple[Installed, ...]
     atoms: Mapping[str, str]
+    preserved: tuple[str, ...] = ()
+    absent: tuple[Absent, ...] = ()
+    """Libraries that packages of the release need and the machine has not."""
+    subject: str = "a fresh machine"
 
 
 def root_reasons(findings: Findings) -> list[str]:
@@ -71,21 +72,40 @@ def root_reasons(findings: Findings) -> list[str]:
     found += _foreign(findings)
     if findings.damaged:
         found.append(f"damaged in the pool: {_some(findings.damaged)}")
+    if findings.preserved:
+        found.append(
+            f"old libraries are only kept for packages that still use them: {_some(findings.preserved)};"
+            " rebuild those packages (emerge @preserved-rebuild did not)"
+        )
     if not findings.kernel:
-        found.append("there is no kernel image")
+        found.append("there is no kernel image: the kernel package of the profile is not installed")
     return found
 
 
+def file_reasons(sizes: Mapping[str, int | None]) -> list[str]:
+    """Files of the release (name -> bytes) that are missing (None) or empty."""
+    words = {None: "is missing", 0: "is empty"}
+    return [f"{name} of the release {words[size]}" for name, size in sorted(sizes.items()) if not size]
+
+
 def client_reasons(client: Client, packages: Sequence[Package]) -> list[str]:
-    """Why a fresh machine is not what the index says; empty when the release may be sealed."""
+    """Why a scratch machine is not what the index says; empty when it is."""
     found = []
-    if client.status != 0:
-        found.append(f"a fresh machine cannot install it:\n{portage.explain(client.output)}")
+    who = client.subject
+    if client.status != 0:  # all else follows from it
+        return [f"{who} cannot install it:\n{portage.explain(client.output)}"]
     for atom, state in _unsettled(client.atoms):
-        found.append(f"{atom} is {state} on a fresh machine that was installed from the index")
+        found.append(f"{atom} is {state} on {who} that was installed from the index")
     offered = {_package_instance(one) for one in packages}
     if strange := {_instance(one) for one in client.installed} - offered:
-        found.append(f"a fresh machine has packages not of this release: {_some(_name(i) for i in strange)}")
+        found.append(f"{who} has packages not of this release: {_some(_name(i) for i in strange)}")
+    if client.preserved:
+        found.append(f"{who} keeps old libraries: {_some(client.preserved)}")
+    if client.absent:
+        found.append(
+            f"{who} lacks libraries that packages need: {_some(map(str, client.absent))};"
+            " if one can do without, set REQUIRES_EXCLUDE for it in package.env"
+        )
     return found
 
 
@@ -125,55 +145,3 @@ def find_damaged(pool: Pool, packages: Sequence[Package]) -> tuple[str, ...]:
             if hashlib.file_digest(source, "sha256").hexdigest() != package.sha256:
                 damaged.append(package.cpv)
     return tuple(damaged)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Where and from what a fresh machine is installed to try the candidate."""
-
-    scratch: Path
-    stage: Path
-    """The root of the install stage."""
-    snapshots: tuple[Snapshot, ...]
-    configuration: Mapping[str, Content]
-    world: tuple[str, ...]
-    index: str
-    pool: Path
-    log: Path
-
-
-def install_client(trial: Trial) -> Client:
-    """`emerge --usepkgonly @system @world` on the bare install stage, as an installing machine does."""
-    shutil.rmtree(trial.scratch, ignore_errors=True)
-    candidate = trial.scratch / "candidate"
-    (candidate / "pool").mkdir(parents=True)
-    (candidate / "Packages").write_text(trial.index)
-    files = {**trial.configuration, **_only_binrepo(trial.stage)}
-    root.lay(trial.scratch / "upper", trial.stage, files)
-    sandbox = root.client_sandbox(
-        trial.scratch,
-        trial.stage,
-        trial.snapshots,
-        shelves=[Bind(candidate, CANDIDATE), Bind(trial.pool, CANDIDATE / "pool")],
-        env={"PORTAGE_TRUST_HELPER": "/bin/true", "FEATURES": "-news -merge-sync", "EMERGE_DEFAULT_OPTS": ""},
-    )
-    lines: list[str] = []
-    done = run(
-        portage.client_install(),
-        prefix=sandbox.prefix(),
-        output=trial.log,
-        on_line=lines.append,
-        ok=range(-255, 256),
-    )
-    state = portage.read_state(sandbox, trial.world)
-    return Client(done.status, "\n".join(lines), state.installed, {**state.system, **state.world})
-
-
-def _only_binrepo(stage: Path) -> dict[str, Content]:
-    """Our index as the only one: a stage3 brings a binrepos.conf for Gentoo's own."""
-    here = Path("etc/portage/binrepos.conf")
-    shadows: dict[str, Content] = {
-        str(here / path.name): b"" for path in sorted((stage / here).glob("*")) if path.is_file()
-    }
-    text = f"[distserver]\npriority = 9999\nsync-uri = file://{CANDIDATE}\nverify-signature = false\n"
-    return {**shadows, str(here / "distserver.conf"): text.encode()}

@@ -78,6 +78,8 @@ class Tools:
     take_snapshots: TakeSnapshots = take_all
     make_installer: MakeInstaller = build_installer
     now: Callable[[], float] = time.time
+    live_releases: Callable[[str], Sequence[Path]] = lambda profile: ()
+    """Directories of the releases of a profile that a channel or a machine still names."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def depclean() -> list[str]:
 
 
 def client_install() -> list[str]:
-    """What an installing machine runs, with the index in its binrepos.conf; one that hangs is ended."""
+    """What a machine runs to install or update, the index in its binrepos.conf; one that hangs is ended."""
     options = [
         "--usepkgonly",
         "--getbinpkgonly",
@@ -148,6 +148,8 @@ class State:
     world: Mapping[str, str]
     """atom -> installed, provided, available, masked, absent or invalid."""
     system: Mapping[str, str]
+    preserved: tuple[str, ...] = ()
+    """Old libraries that are only kept because something still uses them."""
 
 
 def read_state(sandbox: Sandbox, world: Sequence[str]) -> State:
@@ -165,7 +167,13 @@ def parse_state(answer: Mapping[str, Any]) -> State:
     installed = (
         Installed(r["CPV"], int(r["BUILD_ID"] or 0), int(r["BUILD_TIME"] or 0), r["SLOT"]) for r in rows
     )
-    return State(answer["header"], tuple(installed), answer["atoms"]["world"], answer["atoms"]["system"])
+    return State(
+        header=answer["header"],
+        installed=tuple(installed),
+        world=answer["atoms"]["world"],
+        system=answer["atoms"]["system"],
+        preserved=tuple(answer["preserved"]),
+    )
 
 
 def explain(text: str) -> str:

@@ -324,11 +324,15 @@ def client_sandbox(
     *,
     shelves: Sequence[Mount],
     env: Mapping[str, str],
+    layers: tuple[Path, ...] = (),
 ) -> Sandbox:
-    """A fresh machine: install stage, repositories and what `shelves` brings; nothing of the build."""
+    """A scratch machine: install stage, repositories and what `shelves` brings; nothing of the build.
+
+    `layers` over the stage make it a machine that was installed before.
+    """
     upper = scratch / "upper"
     upper.mkdir(parents=True, exist_ok=True)
-    return _over(scratch, upper, (stage,), [*_trees(snapshots), *shelves], env)
+    return _over(scratch, upper, (*layers, stage), [*_trees(snapshots), *shelves], env)
 
 
 @contextmanager

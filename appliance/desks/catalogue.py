@@ -85,6 +85,12 @@ class Catalogue:
             fault=self.store.releases.fault(one.id),
         )
 
+    def in_use(self, profile: str | None = None) -> list[Path]:
+        """The directories of whole releases that a channel, a pin or a machine names, the newest first."""
+        listed = self.releases(profile)
+        named = [one for one in listed if one.channels or one.pins or one.machines]
+        return [self.place(one.release.id) for one in named if not one.fault]
+
     def release(self, release: str) -> Release:
         """Raises Problem when there is none."""
         found = self.store.releases.get(release)

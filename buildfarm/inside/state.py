@@ -1,5 +1,7 @@
 """What is installed in this root, what its configuration says, and what became of each wanted atom."""
 
+import json
+import os
 from typing import Any
 
 import portage  # type: ignore[import-not-found]
@@ -11,6 +13,7 @@ HEADER = """
     CONFIG_PROTECT_MASK ELIBC INSTALL_MASK IUSE_IMPLICIT KERNEL USE USE_EXPAND USE_EXPAND_HIDDEN
     USE_EXPAND_IMPLICIT USE_EXPAND_UNPREFIXED
 """
+REGISTRY = "var/lib/portage/preserved_libs_registry"
 trees = portage.db[portage.root]
 settings = trees["vartree"].settings
 vartree = trees["vartree"].dbapi
@@ -50,8 +53,19 @@ def atom_state(text: str) -> str:
     return "masked" if ebuilds.xmatch("match-all", atom) else "absent"
 
 
+def preserved() -> list[str]:
+    """Old libraries that Portage kept because something still uses them; its registry is JSON."""
+    try:
+        with open(os.path.join(settings["EROOT"], REGISTRY)) as file:  # noqa: PTH118,PTH123
+            registry = json.load(file)
+    except (OSError, ValueError):  # none was ever made, or it is an empty lock file
+        return []
+    kept = {path for _, _, paths in registry.values() for path in paths}
+    return sorted(path for path in kept if os.path.lexists(path))
+
+
 def answer(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`world`: atoms. Gives header, installed and atoms (of world and system)."""
+    """`world`: atoms. Gives header, installed, preserved and atoms (of world and system)."""
     wanted = {"world": arguments["world"], "system": system()}
     states = {kind: {atom: atom_state(atom) for atom in some} for kind, some in wanted.items()}
-    return {"header": header(), "installed": installed(), "atoms": states}
+    return {"header": header(), "installed": installed(), "preserved": preserved(), "atoms": states}

@@ -51,6 +51,8 @@ class Farmyard:
     world: tuple[str, ...] = ("app-misc/witness", "app-misc/slow", "sys-kernel/tiny-kernel")
     overlays: tuple[Repository, ...] = ()
     """Repositories beside the tiny one."""
+    live: tuple[str, ...] = ()
+    """Releases that machines still have."""
     seen: list[Progress] = field(default_factory=list)
 
     @classmethod
@@ -95,6 +97,7 @@ class Farmyard:
             make_installer=lambda build_root, target_root, key, output, shelf: output.write_bytes(
                 b"an installer"
             ),
+            live_releases=lambda profile: [self.tree.room("releases") / name for name in self.live],
         )
 
     def site(self) -> Site:

@@ -9,6 +9,7 @@ from buildfarm import gate
 from buildfarm.gate import Client, Findings
 from buildfarm.portage import Installed
 from buildfarm.resolution import Choice
+from buildfarm.sonames import Absent
 
 HELLO = Installed("app-misc/hello-2.10", 1, 100, "0")
 PACKAGE = Package("ab" * 32, "app-misc/hello-2.10", 1, 10, "key", 100.0, "CHOST: x86_64-pc-linux-gnu\n")
@@ -49,6 +50,7 @@ def test_a_build_without_fault_may_be_published() -> None:
         (replace(GOOD, chost="aarch64-unknown-linux-gnu"), "expected aarch64"),
         (replace(GOOD, damaged=("a/b-1",)), "damaged in the pool: a/b-1"),
         (replace(GOOD, kernel=False), "no kernel"),
+        (replace(GOOD, preserved=("/usr/lib64/libold.so.1",)), "still use them: /usr/lib64/libold.so.1"),
     ],
 )
 def test_one_fault_is_one_reason(findings: Findings, reason: str) -> None:
@@ -66,11 +68,27 @@ def test_one_fault_is_one_reason(findings: Findings, reason: str) -> None:
             replace(FRESH, installed=(replace(HELLO, build_time=7),)),
             "packages not of this release: app-misc/hello-2.10-1",
         ),
+        (replace(FRESH, preserved=("/lib/libold.so.1",)), "keeps old libraries: /lib/libold.so.1"),
+        (
+            replace(FRESH, absent=(Absent("libw.so.1", "x86_64", ("a/user-1",)),)),
+            "a fresh machine lacks libraries that packages need: libw.so.1 (x86_64) of a/user-1",
+        ),
+        (
+            replace(FRESH, status=1, output="!!! no", subject="a machine at release 20261122-0123456789ab"),
+            "a machine at release 20261122-0123456789ab cannot install it",
+        ),
     ],
 )
 def test_one_fault_of_a_fresh_machine_is_one_reason(client: Client, reason: str) -> None:
     found = gate.client_reasons(client, GOOD.packages)
     assert any(reason in text for text in found), found
+
+
+def test_a_file_of_the_release_that_is_missing_or_empty_is_named() -> None:
+    assert gate.file_reasons({"kernel": 10, "installer": None, "stage": 0}) == [
+        "installer of the release is missing",
+        "stage of the release is empty",
+    ]
 
 
 def test_a_long_list_of_packages_is_cut() -> None:

@@ -36,6 +36,7 @@ PURE = (
     "buildfarm/key.py",
     "buildfarm/failures.py",
     "buildfarm/sync/doubt.py",
+    "buildfarm/sonames.py",
     "buildfarm/index.py",
     "buildfarm/manifest.py",
     "buildfarm/resolution.py",

@@ -1,0 +1,130 @@
+"""The gate's scratch machines: a fresh one, and those at releases that are still used."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance.run import run
+from buildfarm import trial
+from buildfarm.build import BuildResult
+from buildfarm.stage import Stage
+from buildfarm.trial import Trials
+from tests.integration.farmyard import Farmyard
+
+HEAD = "EAPI=8\n\ninherit tiny\n"
+LIBRARY = """
+src_compile() {
+	echo "int one(void) { return 1; }" > one.c || die
+	${CHOST}-gcc ${CFLAGS} -shared -fPIC -Wl,-soname,libone.so.1 -o libone.so.1 one.c || die
+}
+
+src_install() {
+	dolib.so libone.so.1
+	dosym libone.so.1 /usr/lib64/libone.so
+}
+"""
+USER = """
+DEPEND="app-misc/library"
+RDEPEND="%s"
+
+src_compile() {
+	echo "int one(void); int main(void) { return one(); }" > main.c || die
+	${CHOST}-gcc ${CFLAGS} -o user main.c -L/usr/lib64 -lone || die
+}
+
+src_install() {
+	dobin user
+}
+"""
+
+
+def add(farm: Farmyard, name: str, text: str, version: str = "1") -> None:
+    place = farm.repository / "app-misc" / name
+    place.mkdir(exist_ok=True)
+    (place / f"{name}-{version}.ebuild").write_text(HEAD + f'DESCRIPTION="{name}"\n' + text)
+
+
+@pytest.fixture(scope="module")
+def first(
+    tmp_path_factory: pytest.TempPathFactory, build_stage: Stage, install_stage: Stage
+) -> tuple[Farmyard, BuildResult]:
+    """A farm after its first release; nobody builds in it again."""
+    farm = Farmyard.make(tmp_path_factory.mktemp("trial"), build_stage, install_stage)
+    return farm, farm.build()
+
+
+@pytest.fixture
+def grown(tmp_path: Path, first: tuple[Farmyard, BuildResult]) -> Farmyard:
+    """A copy of it, to go on with."""
+    run(["cp", "-a", f"{first[0].path}/.", tmp_path])
+    return replace(first[0], path=tmp_path, seen=[])
+
+
+def trials(farm: Farmyard) -> list[str]:
+    return sorted(path.name for path in farm.tree.room("trials").glob("[0-9a-f]*"))
+
+
+def logs(farm: Farmyard) -> str:
+    return "".join(path.read_text() for path in sorted(farm.tree.room("logs").glob("*/client.out")))
+
+
+def test_a_sealed_release_is_offered_again_under_the_key_it_was_tried_with(
+    first: tuple[Farmyard, BuildResult],
+) -> None:
+    farm, result = first
+    assert result.reasons == ()
+    (release,) = farm.releases()
+    assert trials(farm) == [trial.read_key(farm.tree.room("releases") / release)]
+
+
+def test_a_machine_at_a_release_in_use_is_updated_before_the_next_one_is_sealed(grown: Farmyard) -> None:
+    (before,) = grown.releases()
+    grown.live = (before,)
+    source = grown.repository / "app-misc/witness/files/witness.c"
+    source.write_text(source.read_text().replace('"witness"', '"still a witness"'))
+    grown.world = ("app-misc/witness", "sys-kernel/tiny-kernel")
+    result = grown.build()
+    assert result.reasons == ()
+    assert result.release
+    old, new = (trial.read_key(grown.tree.room("releases") / name) for name in (before, result.release.id))
+    assert trials(grown) == sorted([old, new, f"{new}-over-{old}"])
+    # What only the update meets: the fresh machine has no app-misc/slow that could be in the way.
+    add(grown, "witness", 'RDEPEND="!!app-misc/slow"\nsrc_install() { newbin - witness <<< new; }\n', "2")
+    refused = grown.build()
+    assert refused.release is None
+    (reason,) = refused.reasons
+    assert reason.startswith(f"a machine at release {before} cannot install it")
+    assert "app-misc/slow" in reason
+    assert grown.releases() == sorted([before, result.release.id])
+
+    place = grown.tree.room("trials")
+    Trials(place).prune([grown.tree.room("releases") / result.release.id])
+    assert trials(grown) == [new]
+
+
+def test_a_package_that_does_not_say_which_library_it_needs_is_found_on_a_fresh_machine(
+    grown: Farmyard,
+) -> None:
+    add(grown, "library", LIBRARY)
+    add(grown, "user", USER % "")
+    grown.world = (*grown.world, "app-misc/user")
+    refused = grown.build()
+    assert refused.release is None
+    (reason,) = refused.reasons
+    assert "libone.so.1 (x86_64) of app-misc/user-1" in reason
+    # Nothing else is missing: what no package brings is in the stage.
+    assert "libc.so.6" not in reason
+    shutil.rmtree(grown.repository / "app-misc/user")
+    add(grown, "user", USER % "app-misc/library")
+    result = grown.build()
+    assert result.reasons == ()
+
+
+def test_an_equal_release_is_not_installed_twice(grown: Farmyard) -> None:
+    shutil.rmtree(grown.tree.room("releases"))
+    before = logs(grown)
+    result = grown.build()
+    assert result.fresh
+    assert logs(grown) == before
