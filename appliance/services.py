@@ -28,6 +28,7 @@ from appliance.site import find_profile
 from appliance.store import Store
 from buildfarm.build import BuildResult, Progress, Tools, build_profile
 from buildfarm.distfiles import fetch_reference
+from buildfarm.preparing import Unresolved
 from buildfarm.reference import make_reference
 from buildfarm.signing import Signer
 from buildfarm.trial import Trials
@@ -162,6 +163,8 @@ class Services:
         tools = Tools(
             take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site),
             live_releases=self.release_desk.in_use,
+            lend=self.cluster.lease,
+            now=self.clock,
         )
         job = self.backlog.take(profile, ticket).id
         try:
@@ -169,11 +172,14 @@ class Services:
                 self._fetch_distfiles(site, work.report)
                 result = build_profile(site, profile, self.tree, work, work.report, tools=tools)
             self.failures.note(name, result.failed, keys=result.keys, built=result.built)
+            self.planning.note(name, result.questions)
             if result.release is not None:
                 self.release_desk.publish(result.release, origins=result.origins)
                 if result.fresh:
                     Trials(self.tree.room("trials")).prune(self.release_desk.in_use())
         except BaseException as failure:
+            if isinstance(failure, Unresolved):
+                self.planning.note(name, failure.questions)
             message = f"{type(failure).__name__}: {failure}"
             kind = failure_kind(failure)
             self.store.jobs.end(job, "failed", now=self.clock(), message=message, failure=kind)

@@ -8,7 +8,7 @@ from appliance import kernel_choice
 from appliance.model import Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, root
-from buildfarm.compiling import Compiled, compile_profile, made_of, recall
+from buildfarm.compiling import Compiled, WrongObjects, compile_profile, made_of, recall
 from buildfarm.failures import Failure
 from buildfarm.inspection import Inspector
 from buildfarm.kernel import Kernel
@@ -17,6 +17,7 @@ from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_
 from buildfarm.outcome import Outcome
 from buildfarm.pool import Pool
 from buildfarm.preparing import build_sandbox, laid_files
+from buildfarm.resolution import Question
 from buildfarm.root import Attempt
 from buildfarm.signing import Signer
 from buildfarm.tarball import Member, read_directory, write_tar
@@ -40,6 +41,8 @@ class BuildResult:
     failed: tuple[Failure, ...] = ()
     keys: Mapping[str, str] = field(default_factory=dict)
     """Build keys of everything that was wanted."""
+    questions: tuple[Question, ...] = ()
+    """What the resolver noted and could go on with."""
     logs: Path | None = None
 
 
@@ -68,7 +71,13 @@ def build_profile(
         identity = made_of(order)
         known = _known_outcome(order, own, identity)
         attempt = own.begin(order.build_stage.sha256)
-        compiled = recall(known) if known else compile_profile(order, attempt, _packages_before(own))
+        try:
+            compiled = recall(known) if known else compile_profile(order, attempt, _packages_before(own))
+        except WrongObjects as wrong:
+            progress(Progress("cluster", f"building again without compile hosts: {wrong}", status="failed"))
+            own.discard()
+            order, attempt = order.without_hosts(), own.begin(order.build_stage.sha256)
+            compiled = compile_profile(order, attempt, _packages_before(own))
         result = _publish(order, attempt, compiled)
         if result.release and not known:
             own.commit()
@@ -117,6 +126,7 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         reused=tuple(package.cpv for package in compiled.reused),
         failed=compiled.failures,
         keys=compiled.keys,
+        questions=compiled.questions,
         logs=order.logs,
     )
     image = _kernel(order, attempt, compiled.packages)

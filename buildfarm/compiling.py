@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +12,8 @@ from appliance.run import run
 from appliance.sandbox import Sandbox
 from buildfarm import ccache, failures, harvest, inside, layers, outcome, planning, portage, root
 from buildfarm.failures import Effort, Failure, Retry
-from buildfarm.key import TOOLCHAIN
-from buildfarm.order import Order, Progress, processors
+from buildfarm.key import TOOLCHAIN, Recipe
+from buildfarm.order import Order, Progress, lend_none, processors
 from buildfarm.outcome import Outcome
 from buildfarm.portage import State
 from buildfarm.preparing import Prepared, build_sandbox, laid_files, offers, prepare, to_build_again
@@ -126,51 +126,85 @@ class _Run:
     """cpv -> what its build took."""
 
 
+class WrongObjects(Exception):
+    """A compile host returned other objects than the toolchain makes: nothing of this attempt may be kept."""
+
+    def __init__(self, wrong: Mapping[str, str]) -> None:
+        self.wrong = dict(wrong)
+        super().__init__("; ".join(f"{host}: {reason}" for host, reason in sorted(wrong.items())))
+
+
 def _emerge_until_done(
     order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str]
 ) -> tuple[_Run, list[Package]]:
     """Run emerge; what failed for want of memory or of a compile host is tried once more, more carefully."""
     efforts = [Effort(order.jobs, processors())]
     built: list[Package] = []
-    with _cache(order, attempt, prepared) as shelf:
-        while True:
-            effort = efforts[-1]
-            features = " ".join((portage.FEATURES, *shelf.features))
-            env = {**shelf.env, "FEATURES": features}
-            sandbox = build_sandbox(order, attempt, make_jobs=effort.make_jobs, env=env, shelves=shelf.mounts)
-            ran = _emerge_all(order, attempt, sandbox, portage.update(effort.jobs, again), prepared.keys)
-            built += harvest.gather(attempt, order.pool, order.ledger, ran.figures)
-            step = failures.next_step(ran.failures, efforts, holdable=())
-            if not ran.failures or not isinstance(step, Retry):
-                break
-            order.report(Progress("packages", f"again: {step.reason}", status="note"))
-            efforts.append(Effort(step.jobs, step.make_jobs, step.local))
+    while True:
+        ran = _try(order, attempt, prepared, again, efforts[-1])
+        built += harvest.gather(attempt, order.pool, order.ledger, ran.figures)
+        step = failures.next_step(ran.failures, efforts, holdable=())
+        if not ran.failures or not isinstance(step, Retry):
+            return ran, list({package.sha256: package for package in built}.values())
+        order.report(Progress("packages", f"again: {step.reason}"))
+        efforts.append(Effort(step.jobs, step.make_jobs, step.local))
+
+
+def _try(order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str], effort: Effort) -> _Run:
+    """One run of emerge, with compile hosts (unless the effort is local) and a compiler cache."""
+    toolchain = main_toolchain(prepared.recipes.values())
+    lend = lend_none if effort.local else order.tools.lend
+    with (
+        lend(prepared.sandbox, effort.make_jobs, identity=toolchain) as hosts,
+        _cache(order, attempt, toolchain, distcc=bool(hosts.hosts)) as shelf,
+    ):
+        env = {**shelf.env, "FEATURES": " ".join((portage.FEATURES, *shelf.features))}
+        own = build_sandbox(order, attempt, make_jobs=hosts.slots, env=env, shelves=shelf.mounts)
+        update = portage.update(effort.jobs, again)
+        ran = _emerge_all(
+            order, attempt, hosts.into(own), update, prepared.keys, distributed=bool(hosts.hosts)
+        )
         counts = shelf.counts()
-        if counts.hits + counts.misses:
-            said = f"{counts.hits} of {counts.hits + counts.misses} compilations came from the cache"
-            order.report(Progress("packages", said))
-    return ran, list({package.sha256: package for package in built}.values())
+        if total := counts.hits + counts.misses:
+            order.report(Progress("packages", f"{counts.hits} of {total} compilations came from the cache"))
+    if hosts.hosts:
+        usage = hosts.report()
+        order.report(Progress("cluster", str(usage)))
+        if usage.wrong:
+            raise WrongObjects(usage.wrong)
+    return ran
+
+
+def main_toolchain(recipes: Iterable[Recipe]) -> str:
+    """Identity of the toolchain most of the profile is compiled with; empty when nothing is."""
+    counts = Counter(recipe.parts[TOOLCHAIN].split()[0] for recipe in recipes)
+    return counts.most_common(1)[0][0] if counts else ""
 
 
 @contextmanager
-def _cache(order: Order, attempt: Attempt, prepared: Prepared) -> Iterator[ccache.Shelf]:
-    """The compiler cache of the toolchain that most of the profile is compiled with."""
-    toolchains = Counter(recipe.parts[TOOLCHAIN].split()[0] for recipe in prepared.recipes.values())
-    if not toolchains:
+def _cache(order: Order, attempt: Attempt, toolchain: str, *, distcc: bool) -> Iterator[ccache.Shelf]:
+    if not toolchain:
         yield ccache.Shelf()
         return
     with ccache.shelf(
         order.tree.room("ccache").resolve(),
         (attempt.upper, *attempt.layers, order.build_stage.root),
-        toolchain=toolchains.most_common(1)[0][0],
+        toolchain=toolchain,
         build=order.logs.name,
         bound_bytes=order.site.ccache_bytes,
+        distcc=distcc,
     ) as shelf:
         yield shelf
 
 
 def _emerge_all(
-    order: Order, attempt: Attempt, sandbox: Sandbox, update: Sequence[str], keys: Mapping[str, str]
+    order: Order,
+    attempt: Attempt,
+    sandbox: Sandbox,
+    update: Sequence[str],
+    keys: Mapping[str, str],
+    *,
+    distributed: bool,
 ) -> _Run:
     """Update, rebuild users of old libraries, remove what nothing needs; stops at the first that fails."""
     lines: list[str] = []
@@ -189,7 +223,8 @@ def _emerge_all(
     text = emerge_log.read_text(errors="replace") if emerge_log.exists() else ""
     output = "\n".join(lines)
     figures = {cpv: Figures(seconds=seconds) for cpv, seconds in took.items()}
-    return _Run(status, output, portage.ended_well(text), _failures(order, output, keys), figures)
+    failed = _failures(order, output, keys, distributed=distributed)
+    return _Run(status, output, portage.ended_well(text), failed, figures)
 
 
 def _preserved(order: Order, attempt: Attempt) -> bool:
@@ -218,12 +253,14 @@ def _watch(order: Order, lines: list[str], took: dict[str, float]) -> Callable[[
     return see
 
 
-def _failures(order: Order, output: str, keys: Mapping[str, str]) -> tuple[Failure, ...]:
+def _failures(
+    order: Order, output: str, keys: Mapping[str, str], *, distributed: bool
+) -> tuple[Failure, ...]:
     found = []
     for package, place in sorted(portage.parse_failures(output).items()):
         log = order.logs / Path(place).relative_to(root.LOGS) if place else None
         text = log.read_text(errors="replace") if log and log.is_file() else ""
-        said = failures.classify(text)
+        said = failures.classify(text, distributed=distributed)
         failure = Failure(
             package=package,
             log=log,

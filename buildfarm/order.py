@@ -2,16 +2,19 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
 from appliance.model import Package, Profile, Repository, Site, Snapshot, StageSource, Tree
-from buildfarm import kernel_source, root, stage
+from appliance.sandbox import Sandbox
+from buildfarm import kernel_source, lease, root, stage
 from buildfarm.egencache import regenerator
 from buildfarm.installer import build_installer
+from buildfarm.lease import Lease
 from buildfarm.pool import Pool
 from buildfarm.snapshot import Regenerate, take, take_all
 
@@ -70,6 +73,18 @@ class TakeSnapshots(Protocol):
     ) -> tuple[Snapshot, ...]: ...
 
 
+class Lend(Protocol):
+    def __call__(
+        self, sandbox: Sandbox, processors: int, *, identity: str = ""
+    ) -> AbstractContextManager[Lease]: ...
+
+
+@contextmanager
+def lend_none(sandbox: Sandbox, processors: int, *, identity: str = "") -> Iterator[Lease]:
+    """No compile hosts at all."""
+    yield lease.empty(processors)
+
+
 @dataclass(frozen=True)
 class Tools:
     """What a build calls besides Portage; a test gives its own."""
@@ -77,6 +92,8 @@ class Tools:
     take_stage: Callable[[StageSource, Tree, Say], stage.Stage] = stage.acquire
     take_snapshots: TakeSnapshots = take_all
     make_installer: MakeInstaller = build_installer
+    lend: Lend = lend_none
+    """Compile hosts for one run of emerge in this sandbox."""
     now: Callable[[], float] = time.time
     live_releases: Callable[[str], Sequence[Path]] = lambda profile: ()
     """Directories of the releases of a profile that a channel or a machine still names."""
@@ -108,6 +125,10 @@ class Order:
     @property
     def jobs(self) -> int:
         return self.site.jobs or processors()
+
+    def without_hosts(self) -> "Order":
+        """The same, to be compiled on this machine alone."""
+        return replace(self, tools=replace(self.tools, lend=lend_none))
 
 
 def processors() -> int:

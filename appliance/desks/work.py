@@ -15,6 +15,7 @@ from appliance.store.history import Effort, Subject
 from buildfarm.index import split_cpv
 from buildfarm.meter import Figures, Meter, Tally
 from buildfarm.order import Progress, Report
+from buildfarm.preparing import Unresolved
 
 LOOK_AGAIN_SECONDS = 1.0
 
@@ -119,6 +120,8 @@ def failure_kind(failure: BaseException) -> str:
     """The kind of a failure that was no package's."""
     if isinstance(failure, KeyboardInterrupt):
         return "interrupted"
+    if isinstance(failure, Unresolved):
+        return "resolver"
     if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
         return "disk"
     if isinstance(failure, MemoryError):
