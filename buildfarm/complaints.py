@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+from buildfarm import required_use
 from buildfarm.index import split_cpv
 
 
@@ -31,11 +32,6 @@ class QuestionKind(Enum):
     OTHER = "other"
     """Something no rule here knows; the text says all there is."""
 
-    @classmethod
-    def changes(cls) -> frozenset["QuestionKind"]:
-        """What a line in /etc/portage solves."""
-        return frozenset({cls.USE, cls.KEYWORD, cls.MASK, cls.LICENSE})
-
 
 @dataclass(frozen=True)
 class Question:
@@ -50,6 +46,7 @@ class Question:
     """A line that would solve it, `FILE: LINE` with FILE below /etc/portage; several joined by ` or `."""
 
 
+TEXT_CHARACTERS = 8000
 MASKS = (
     (re.compile(r"license"), QuestionKind.LICENSE),
     (re.compile(r"keyword"), QuestionKind.KEYWORD),
@@ -69,8 +66,7 @@ BLOCKERS = re.compile(
     r'^\[blocks\s+B[^\]]*\]\s+(\S+) \((?:"[^"]+" )?is (soft|hard) blocking ([^)]*)\)$', re.MULTILINE
 )
 ATOM = re.compile(r"^[<>=~!]*([^\s:\[]+)")
-IMPLIES = re.compile(r"^(!?)([\w+-]+)\? \( (!?)([\w+-]+) \)$")
-ANY_OF = re.compile(r"^(?:any-of|exactly-one-of) \( ([\w+-]+)[^?]*\)$")
+COMPLETE = re.compile(r"complete expression:\n +([^\n]*)")
 
 
 def read_complaints(words: str) -> list[Question]:
@@ -85,20 +81,24 @@ def read_complaints(words: str) -> list[Question]:
             blank = re.sub(r"[^\n]", " ", match[0])
             rest = rest[: match.start()] + blank + rest[match.end() :]
         text = rest
-    return [question for _, question in sorted(found, key=lambda pair: pair[0])]
+    ordered = sorted(found, key=lambda pair: pair[0])
+    return [replace(question, text=_shortened(question.text)) for _, question in ordered]
+
+
+def _shortened(text: str) -> str:
+    """A cycle Portage finds no name for is shown as its whole graph."""
+    half = TEXT_CHARACTERS // 2
+    return text if len(text) <= TEXT_CHARACTERS else f"{text[:half]}\n[...]\n{text[-half:]}"
 
 
 def masked_question(subject: str, rows: Sequence[tuple[str, str]]) -> Question:
-    """`rows`: (cpv, masks) of each candidate, best first; the one with the fewest lines is suggested."""
-    offers = [
-        (len(lines), kind, lines) for cpv, masks in rows for kind, lines in [_unmask(cpv, masks)] if lines
-    ]
-    kind = _mask_kind(rows[0][1]) if rows else QuestionKind.MASK
-    suggestion = ""
-    if offers:
-        _, kind, lines = min(offers, key=lambda offer: offer[0])
-        suggestion = " and ".join(lines)
-    return Question(kind, subject, "", suggestion)
+    """`rows`: (cpv, masks) of each candidate, best first; the one that asks the least is suggested."""
+    offers = [(kind, lines) for cpv, masks in rows for kind, lines in [_unmask(cpv, masks)] if lines]
+    if not offers:
+        return Question(_mask_kind(rows[0][1]) if rows else QuestionKind.MASK, subject, "")
+    # `**` also takes what was never tried on any machine, such as live ebuilds.
+    kind, lines = min(offers, key=lambda offer: sum(2 if line[-2:] == "**" else 1 for line in offer[1]))
+    return Question(kind, subject, "", " and ".join(lines))
 
 
 def _mask_kind(masks: str) -> QuestionKind:
@@ -155,12 +155,10 @@ def _wrong_use(match: re.Match[str]) -> Iterator[Question]:
 
 
 def _required_use(match: re.Match[str]) -> Iterator[Question]:
-    name, wanted = _name(match[1]), " ".join(match[2].split())
-    line = ""
-    if implies := IMPLIES.match(wanted):
-        line = f"{'-' if implies[3] else ''}{implies[4]}"
-    elif any_of := ANY_OF.match(wanted):
-        line = any_of[1]
+    name, wanted = _name(match[1]), " ".join(match[3].split())
+    is_set, forced = required_use.flags(match[2])
+    whole = COMPLETE.search(match[0])
+    line = " ".join(required_use.solve(whole[1] if whole else wanted, is_set, forced))
     hint = f"package.use: {name} {line}" if line else f"set the flags of {name} so that {wanted}"
     yield Question(QuestionKind.REQUIRED_USE, name, match[0].strip(), hint)
 
@@ -168,13 +166,18 @@ def _required_use(match: re.Match[str]) -> Iterator[Question]:
 def _unsatisfied(match: re.Match[str]) -> Iterator[Question]:
     meant = re.search(r"Maybe you meant (?:any of these: )?(.*)\?", match[0])
     hint = f"perhaps {meant[1]} is meant" if meant else ""
-    yield Question(QuestionKind.UNSATISFIED, match[1], match[0].strip(), hint)
+    # Where there is no package at all, the flags that are wanted of it say nothing.
+    yield Question(QuestionKind.UNSATISFIED, match[1].partition("[")[0], match[0].strip(), hint)
+
+
+def missing(atom: str) -> Question:
+    """Of an atom of a set, which no package fits."""
+    text = f"all packages that could satisfy {atom} are masked or do not exist"
+    return Question(QuestionKind.MISSING, atom, text)
 
 
 def _missing(match: re.Match[str]) -> Iterator[Question]:
-    for atom in match[1].split():
-        text = f"all packages that could satisfy {atom} are masked or do not exist"
-        yield Question(QuestionKind.MISSING, atom, text)
+    yield from (missing(atom) for atom in match[1].split())
 
 
 def _necessary(match: re.Match[str]) -> Iterator[Question]:
@@ -267,7 +270,7 @@ RULES: tuple[Rule, ...] = (
           r"(?=^It may be possible to solve|^!!! |^emerge: |\Z)", _slot_conflict),
     _rule(r"(?:^\[blocks\s+B[^\n]*\n[^\[]*)+", _blockers),
     _rule(r'^!!! The ebuild selected to satisfy "[^\n]*" has unmet requirements\.\n'
-          r"- (\S+?)(?:::\S+)? [^\n]*\n\n"
+          r"- (\S+?)(?:::\S+)? ([^\n]*)\n\n"
           r"  The following REQUIRED_USE flag constraints are unsatisfied:\n    ([^\n]*)\n"
           r"(?:\n  The above constraints[^\n]*\n[^\n]*\n)?\n?" + REQUIRED_BY, _required_use),
     _rule(r'^emerge: there are no (?:ebuilds|binary packages) built with USE flags to satisfy "([^\n]*)"\.\n'

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from buildfarm.complaints import Question, QuestionKind, masked_question, read_complaints
+from buildfarm.complaints import Question, QuestionKind, masked_question, missing, read_complaints
 
 __all__ = ["Choice", "Question", "QuestionKind", "Resolution", "parse"]
 
@@ -54,8 +54,9 @@ def parse(answer: Mapping[str, Any]) -> Resolution:
     """One answer of buildfarm/inside/plan.py."""
     choices = tuple(_choice(row) for row in answer["choices"])
     found = read_complaints(answer["words"])
-    if advice := answer.get("advice"):
-        found = [*found, *(one for one in read_complaints(advice) if one.kind in QuestionKind.changes())]
+    found += read_complaints(answer.get("advice", ""))
+    told = {one.subject for one in found}
+    found += [missing(atom) for atom in answer["missing"] if atom not in told]
     found = [_explained(one, answer["missing"]) for one in found]
     if not answer["complete"] and not found:
         found = [Question(QuestionKind.OTHER, "the resolver gave up", answer["words"].strip()[-4000:])]
@@ -78,13 +79,12 @@ def _choice(row: Mapping[str, Any]) -> Choice:
     return Choice(**plain, **lists)
 
 
-def _explained(question: Question, missing: Mapping[str, Any]) -> Question:
+def _explained(question: Question, atoms: Mapping[str, Any]) -> Question:
     """A world atom that nothing provides: say of each candidate why it is masked."""
-    if question.kind is not QuestionKind.MISSING or not missing.get(question.subject):
+    if question.kind is not QuestionKind.MISSING or not atoms.get(question.subject):
         return question
     rows = [
-        (one["cpv"], ", ".join(one["masks"]) or "not for this USE or slot")
-        for one in missing[question.subject]
+        (one["cpv"], ", ".join(one["masks"]) or "not for this USE or slot") for one in atoms[question.subject]
     ]
     told = masked_question(question.subject, rows)
     lines = "\n".join(f"- {cpv} (masked by: {masks})" for cpv, masks in rows)

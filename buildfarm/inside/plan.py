@@ -5,6 +5,7 @@ and its lines are completed with Portage's documented API: the answer has the sa
 """
 
 import contextlib
+import functools
 import inspect
 import io
 import os
@@ -55,8 +56,10 @@ def resolve(argv: Sequence[str], method: str) -> dict[str, Any]:
     for row in drawn["choices"]:
         explain(row, rebuilt)
     only_binaries = any(word in ("--usepkgonly", "--usepkgonly=y", "-K", "-G") for word in argv)
-    atoms = sorted({atom for found in MISSING.findall(words) for atom in found.split()})
-    drawn["missing"] = {atom: [] if only_binaries else candidates(atom) for atom in atoms}
+    atoms = {atom for found in MISSING.findall(words) for atom in found.split()}
+    if not drawn["complete"] and not only_binaries:
+        atoms.update(unprovided(argv))
+    drawn["missing"] = {atom: [] if only_binaries else candidates(atom) for atom in sorted(atoms)}
     return {"portage": portage.VERSION, **drawn}
 
 
@@ -94,14 +97,16 @@ def by_private_api(argv: Sequence[str]) -> dict[str, Any]:
     action, options, names = parse_opts([*PRETEND, *argv])
     config = load_emerge_config(action=action, args=names, opts=options)
     apply_package_moves(config)
-    for small, large in (("--getbinpkgonly", "--getbinpkg"), ("--getbinpkgonly", "--usepkgonly")):
-        if options.get(small) is True:
-            options[large] = True
+    if "getbinpkg" in config.target_config.settings.features and options.get("--getbinpkg") is not False:
+        options["--getbinpkg"] = True
+    if options.get("--getbinpkgonly") is True:
+        options["--getbinpkg"] = options["--usepkgonly"] = True
     if options.get("--getbinpkg") is True or options.get("--usepkgonly") is True:
         options["--usepkg"] = True
     if options.get("--usepkg") is True:
+        remote = {"getbinpkgs": options.get("--getbinpkg") is True, "getbinpkg_refresh": True}
         for trees in config.trees.values():
-            trees["bintree"].populate(getbinpkgs=options.get("--getbinpkg") is True)
+            trees["bintree"].populate(**remote)
     adjust_configs(options, config.trees)
     nothing = {"complete": False, "choices": [], "uninstalls": []}
     if profile_check(config.trees, action) != os.EX_OK:
@@ -205,6 +210,9 @@ def by_emerge(argv: Sequence[str]) -> dict[str, Any]:
     )
     words = asked.stdout.decode(errors="replace")
     complete = asked.returncode == 0
+    # emerge itself has refreshed what it knows of remote packages.
+    remote = any(word.startswith(("--getbinpkg", "-g", "-G")) and word[-2:] != "=n" for word in argv)
+    databases()["bintree"].populate(getbinpkgs=remote, getbinpkg_refresh=False)
     shown = list(lines(words)) if complete else []
     rows: list[Row] = []
     for row in shown:
@@ -251,25 +259,29 @@ def completed(row: Row, earlier: Sequence[Row]) -> Row:
 
 
 def of_binary(row: Row) -> tuple[dict[str, str], set[str]]:
-    bintree = databases()["bintree"]
-    if not bintree.populated:
-        bintree.populate(getbinpkgs=False)
-    found = bintree.dbapi.match(f"={row['cpv']}")
+    binaries = databases()["bintree"].dbapi
+    found = binaries.match(f"={row['cpv']}")
     instance = next((one for one in found if one.build_id == row["build_id"]), found[-1])
     names = [*METADATA, "USE", "BUILD_TIME"]
-    values = dict(zip(names, bintree.dbapi.aux_get(instance, names), strict=True))
+    values = dict(zip(names, binaries.aux_get(instance, names), strict=True))
     return values, set(values["USE"].split())
 
 
 def of_ebuild(row: Row) -> tuple[dict[str, str], set[str]]:
-    import portage
-
     trees = databases()
     found = trees["porttree"].dbapi.aux_get(row["cpv"], METADATA, myrepo=row["repository"] or None)
     values = dict(zip(METADATA, found, strict=True))
-    settings = portage.config(clone=trees["vartree"].settings)
+    settings = private_settings()
     settings.setcpv(row["cpv"], mydb=values)
     return values, set(settings["PORTAGE_USE"].split())
+
+
+@functools.cache
+def private_settings() -> Any:
+    """A copy, because setcpv() changes it; making one for each package would take seconds."""
+    import portage
+
+    return portage.config(clone=databases()["vartree"].settings)
 
 
 def needs(text: str, use: Iterable[str], eapi: str, earlier: Sequence[Row]) -> set[str]:
@@ -381,11 +393,37 @@ def dependencies_changed(row: Row, before: dict[str, str]) -> bool:
     return normal(before) != normal(values)
 
 
+def unprovided(argv: Sequence[str]) -> list[str]:
+    """Atoms of the asked sets that nothing visible fits; the resolver names only the first and stops."""
+    import portage
+    from portage.dep import Atom, match_from_list
+    from portage.exception import InvalidAtom  # type: ignore[import-not-found]
+
+    trees = databases()
+    settings, ebuilds, vartree = trees["vartree"].settings, trees["porttree"].dbapi, trees["vartree"].dbapi
+    texts: list[str] = []
+    if "@system" in argv or "@world" in argv:
+        texts += [text.lstrip("*") for text in settings.packages if text.startswith("*")]
+    if "@world" in argv or "@selected" in argv:
+        texts += portage.grabfile(os.path.join(portage.root, "var/lib/portage/world"))  # noqa: PTH118
+    found = []
+    for text in texts:
+        try:
+            atom = Atom(text, allow_repo=True)
+        except InvalidAtom:
+            found.append(text)
+            continue
+        provided = match_from_list(atom, settings.pprovideddict.get(atom.cp, []))
+        if not (provided or vartree.match(atom) or ebuilds.xmatch("bestmatch-visible", atom)):
+            found.append(text)
+    return found
+
+
 def candidates(text: str) -> list[Row]:
     """What a world atom could mean, and why each of it is masked."""
     import portage
     from portage.dep import Atom
-    from portage.exception import InvalidAtom  # type: ignore[import-not-found]
+    from portage.exception import InvalidAtom
 
     trees = databases()
     settings, ebuilds = trees["vartree"].settings, trees["porttree"].dbapi

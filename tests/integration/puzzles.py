@@ -9,6 +9,8 @@ from appliance.sandbox import Bind, Overlay, Sandbox
 from buildfarm import portage, root
 from buildfarm.stage import Stage
 
+REMOTE = PurePosixPath("/srv/binhost")
+FAR = f"[far]\nsync-uri = file://{REMOTE}\nverify-signature = false\n"
 REPOSITORIES = ("puzzles", "overlay")
 MAKE_DEFAULTS = """\
 ARCH="amd64"
@@ -129,9 +131,12 @@ def make(path: Path, stage: Stage) -> Puzzles:
 
 def _sandbox(place: Path, layers: Overlay, puzzles: Puzzles) -> Sandbox:
     trees = [Bind(puzzles.path / name, root.REPOS / name) for name in REPOSITORIES]
-    packages = Bind(puzzles.path / "pkgdir", root.PKGDIR, read_only=False)
+    packages = [
+        Bind(puzzles.path / "pkgdir", root.PKGDIR, read_only=False),
+        Bind(puzzles.path / "pkgdir", REMOTE),
+    ]
     env = {**portage.environment(2), "DISTDIR": "/var/cache/distfiles", "PORTAGE_TMPDIR": "/var/tmp"}
-    return Sandbox(place / "root", [layers, *trees, packages], env=env)
+    return Sandbox(place / "root", [layers, *trees, *packages], env=env)
 
 
 def _configuration() -> dict[str, root.Content]:
@@ -142,6 +147,7 @@ def _configuration() -> dict[str, root.Content]:
         "etc/portage/make.conf": MAKE_CONF.encode(),
         "etc/portage/make.profile": PurePosixPath("../../var/db/repos/puzzles/profiles/base"),
         "etc/portage/repos.conf/test.conf": conf.encode(),
+        "etc/portage/binrepos.conf": FAR.encode(),
         "var/lib/portage/world": "".join(f"{atom}\n" for atom in WORLD).encode(),
     }
 

@@ -8,11 +8,13 @@ import pytest
 
 from buildfarm import inside, planning, portage
 from buildfarm.planning import Method
+from buildfarm.reference import PORTAGE
 from buildfarm.resolution import Choice, Question, QuestionKind, Resolution
 from buildfarm.stage import Stage
 from tests.integration import portages, puzzles
 from tests.integration.puzzles import Puzzles
 
+OWN = PORTAGE.partition("==")[2]
 OTHERS = ("3.0.77", "3.0.69.1", "3.0.63")
 ONE = [*portage.RESOLVE, "--oneshot"]
 A = "app-misc/"
@@ -24,6 +26,7 @@ PLANS: Mapping[str, list[str]] = {
     "solvable": [*ONE, *(A + name for name in SOLVABLE)],
     "from nothing": [*portage.RESOLVE, "--emptytree", "--usepkg=n", "--oneshot", A + "user", A + "chain"],
     "only binaries": [*ONE, "--usepkgonly", A + "user", A + "leaf", A + "grown"],
+    "from afar": [*ONE, "--getbinpkgonly", "--emptytree", A + "user", A + "leaf"],
     "world": [*portage.RESOLVE, "@world"],
     "skipped": [*ONE, A + "needs-one", A + "lib"],
     "conflict": [*ONE, A + "needs-one", A + "needs-two"],
@@ -112,7 +115,7 @@ def shown(questions: tuple[Question, ...]) -> list[tuple[str, str, str]]:
 
 def test_the_private_api_of_the_stage_is_used(own: dict[str, Resolution]) -> None:
     assert {one.method for one in own.values()} == {"private API"}
-    assert {one.portage for one in own.values()} == {"3.0.83"}
+    assert {one.portage for one in own.values()} == {OWN}
 
 
 def test_what_is_chosen_and_why(own: dict[str, Resolution]) -> None:
@@ -161,7 +164,17 @@ def test_everything_unsolved_is_a_question_with_its_way_out(own: dict[str, Resol
     asked = {name: shown(one.questions) for name, one in own.items() if name not in ("hard", "soft")}
     assert {name: questions for name, questions in asked.items() if questions} == UNANSWERED
     ends = {name for name, one in own.items() if one.complete}
-    assert ends == {"solvable", "from nothing", "only binaries", "world", "skipped"}
+    assert ends == {"solvable", "from nothing", "only binaries", "from afar", "world", "skipped"}
+
+
+def test_binaries_have_build_ids_and_the_flags_they_were_built_with(own: dict[str, Resolution]) -> None:
+    found = own["from afar"]
+    assert [(one.cpv, one.kind, one.build_id) for one in found.choices] == [
+        ("app-misc/so-1", "binary", 1),
+        ("app-misc/leaf-1", "binary", 1),
+        ("app-misc/user-1", "binary", 1),
+    ]
+    assert found.choices[2].needs == ("app-misc/so-1",)
 
 
 @pytest.mark.parametrize("how", ["hard", "soft"])
@@ -183,7 +196,7 @@ def test_other_releases_and_the_fallback_answer_the_same(
         private = asked.result() if asked else own
     assert {one.method for one in private.values()} == {"private API"}
     assert {one.method for one in public.values()} == {"emerge --pretend"}
-    assert {one.portage for one in (*private.values(), *public.values())} == {version or "3.0.83"}
+    assert {one.portage for one in (*private.values(), *public.values())} == {version or OWN}
     assert {n: plain(one) for n, one in public.items()} == {n: plain(one) for n, one in private.items()}
     expected = {name: without_words(one) for name, one in own.items()}
     assert {name: without_words(one) for name, one in private.items()} == expected

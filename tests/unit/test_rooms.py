@@ -39,6 +39,7 @@ PURE = (
     "buildfarm/sonames.py",
     "buildfarm/index.py",
     "buildfarm/manifest.py",
+    "buildfarm/required_use.py",
     "buildfarm/resolution.py",
     "buildfarm/cpio.py",
 )
