@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from appliance.errors import Problem
 
@@ -45,6 +46,11 @@ def identify(manifest: Manifest) -> Manifest:
     """The manifest with its id: the day it was made and the hash of its content."""
     day = manifest.created[:10].replace("-", "")
     return replace(manifest, id=f"{day}-{manifest.content}")
+
+
+def created_at(manifest: Manifest) -> float:
+    """Seconds since the epoch."""
+    return datetime.strptime(manifest.created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
 
 
 def write(manifest: Manifest) -> str:

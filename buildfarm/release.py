@@ -129,11 +129,10 @@ def _remove(place: Path) -> None:
 
 
 def summary(sealed: Manifest) -> Release:
-    created = datetime.strptime(sealed.created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     return Release(
         id=sealed.id,
         profile=sealed.profile,
-        created_at=created.timestamp(),
+        created_at=manifest.created_at(sealed),
         snapshot=sealed.snapshot,
         packages=len(sealed.packages),
         size_bytes=sum(item.size_bytes for item in (*sealed.files, *sealed.packages)),

@@ -1,6 +1,7 @@
 """Small releases of made-up packages, sealed and published as the farm does it."""
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from appliance.desks.releases import ReleaseDesk
 from appliance.live import LiveSite
 from appliance.model import Origin, Package, Release, Tree
 from appliance.store import Store
-from buildfarm import index, release
+from buildfarm import bases, index, release
 from buildfarm.inspection import Inspector
 from buildfarm.pool import Pool
 from buildfarm.signing import Notary
@@ -60,6 +61,7 @@ class Press:
         place.parent.mkdir(parents=True, exist_ok=True)
         part = place.with_suffix(".part")
         part.write_bytes(content)
+        os.utime(part, (self.clock.now, self.clock.now))
         part.rename(place)
         entry = {"CPV": cpv, "BUILD_ID": str(build_id), "SHA256": sha256, "SIZE": str(len(content))}
         text = index.write_paragraph(entry)
@@ -88,6 +90,7 @@ class Press:
         for name in names:
             if not (out / name).exists():
                 (out / name).write_text(name)
+        (out / "bases").write_text(bases.write(self._base(package) for package in packages))
         revision = hashlib.sha256(tree).hexdigest()[:12]
         paths = {name: out / name for name in names}
         return release.Content(profile, "amd64", f"gentoo:{revision}", paths, packages)
@@ -96,7 +99,21 @@ class Press:
         inspector = Inspector(self.pool(), self.notary)
         wanted = release.describe(content, self.clock.now)
         releases = self.tree.room("releases")
-        return release.summary(release.seal(content, wanted, releases=releases, inspector=inspector))
+        sealed = release.seal(content, wanted, releases=releases, inspector=inspector)
+        os.utime(releases / sealed.id, (self.clock.now, self.clock.now))
+        return release.summary(sealed)
+
+    def _base(self, package: Package) -> bases.Base:
+        """The one configuration file of a made-up package."""
+        text = f"# {package.cpv} {package.sha256}\n".encode()
+        sha256 = hashlib.sha256(text).hexdigest()
+        place = self.tree.room("etc-base") / sha256
+        part = place.with_name(f".part-{sha256}")
+        part.write_bytes(text)
+        os.utime(part, (self.clock.now, self.clock.now))
+        part.rename(place)
+        name = package.cpv.replace("/", "-")
+        return bases.Base(f"/etc/{name}.conf", f"{package.cpv}-{package.build_id}", sha256)
 
     def release(self, *contents: bytes, profile: str = "vm", kernel: bytes = b"kernel") -> Release:
         """A sealed release of app-misc/a, app-misc/b ... with the given bytes."""

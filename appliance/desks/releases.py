@@ -9,6 +9,7 @@ from appliance.desks.catalogue import Catalogue
 from appliance.errors import Problem
 from appliance.model import MachineState, Move, Origin, Pin, Release
 from appliance.store.releases import DONE
+from buildfarm.collect import Collector, Fate, Keep
 
 log = logging.getLogger(__name__)
 
@@ -189,6 +190,12 @@ class ReleaseDesk(Catalogue):
         if one.origin == "reused" and not one.profile:
             return replace(one, profile=self.store.releases.builder(one.sha256))
         return one
+
+    def collect(self, *, dry_run: bool) -> list[Fate]:
+        """Remove what nothing names; everything with the reasons why it stays."""
+        site = self.live.now()
+        keep = Keep(site.keep_releases, site.keep_seconds)
+        return Collector(self.tree, self.store, self.channels, keep, self.clock).collect(dry_run=dry_run)
 
     def start(self, *, deep: bool) -> list[str]:
         """What every start does: verify, then make history and files agree. Sentences on what was wrong."""

@@ -40,6 +40,7 @@ PURE = (
     "buildfarm/index.py",
     "buildfarm/manifest.py",
     "buildfarm/required_use.py",
+    "buildfarm/keeping.py",
     "buildfarm/resolution.py",
     "buildfarm/cpio.py",
 )
@@ -56,9 +57,9 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "compile_host", "console", "deadline", "enter", "errors", "facts", "install", "kconfig",
-    "kernel_choice", "lab", "model",
-    "overlays", "run", "sandbox", "site", "store", "timeline", "vm",
+    "boot", "channels", "compile_host", "console", "deadline", "enter", "errors", "facts", "install",
+    "kconfig", "kernel_choice", "lab", "model", "overlays",
+    "run", "sandbox", "site", "statement", "store", "timeline", "vm",
 }  # fmt: skip
 
 
