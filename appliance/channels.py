@@ -1,5 +1,6 @@
 """Channels are signed files, channels/PROFILE/CHANNEL: the only truth of what is published."""
 
+import errno
 import fcntl
 import logging
 import os
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 STABLE, CANARY = "stable", "canary"
 NAMES = (STABLE, CANARY)
+FULL = (errno.ENOSPC, errno.EDQUOT)
 Verify = Callable[[bytes, str], bytes]
 """(a clearsigned text, what it is) -> the text that was signed; raises Problem."""
 
@@ -67,16 +69,28 @@ class Channels:
             yield
 
     def put(self, said: Statement, signed: bytes) -> None:
-        """Replace the file by one rename; the bytes are on the disk before the name is."""
+        """Replace the file by one rename; the bytes are on the disk before the name is.
+
+        Raises Problem when the disk is full; the file is what it was then.
+        """
         place = self.path / said.profile / said.channel
         part = place.with_name(f".{place.name}.partial")
         place.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as sink:
-            sink.write(signed)
-            sink.flush()
-            os.fsync(sink.fileno())
-        part.chmod(0o644)
-        part.rename(place)
+        try:
+            with part.open("wb") as sink:
+                sink.write(signed)
+                sink.flush()
+                os.fsync(sink.fileno())
+            part.chmod(0o644)
+            part.rename(place)
+        except OSError as failed:
+            part.unlink(missing_ok=True)
+            if failed.errno not in FULL:
+                raise
+            where = f"channel {said.profile}/{said.channel}"
+            raise Problem(
+                f"{where} stays where it is: the disk of {self.path} is full", hint="distserver gc"
+            ) from failed
         for folder in (place.parent, self.path):
             _sync(folder)
 
