@@ -159,6 +159,11 @@ class BootDesk:
         file = self.tree.path / "pool" / directory / name
         return file if file.is_file() else None
 
+    def distfile(self, name: str) -> Path | None:
+        """A distfile. A link is none: builds write there, and it could lead anywhere."""
+        file = self.tree.path / "distfiles" / name
+        return file if "/" not in name and file.is_file() and not file.is_symlink() else None
+
     def channel_text(self, profile: str, channel: str) -> bytes | None:
         """The signed statement of a channel, None when there is none that is good."""
         return self.channels.signed(profile, channel)

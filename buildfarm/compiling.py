@@ -16,7 +16,15 @@ from buildfarm.key import TOOLCHAIN, Recipe
 from buildfarm.order import Order, Progress, lend_none, processors
 from buildfarm.outcome import Outcome
 from buildfarm.portage import State
-from buildfarm.preparing import Prepared, build_sandbox, laid_files, offers, prepare, to_build_again
+from buildfarm.preparing import (
+    Prepared,
+    build_sandbox,
+    fetch_sources,
+    laid_files,
+    offers,
+    prepare,
+    to_build_again,
+)
 from buildfarm.resolution import Choice, Question, Resolution
 from buildfarm.root import Attempt
 
@@ -83,6 +91,8 @@ def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = 
     chosen = offers(order, prepared, before)
     offered = harvest.offer(attempt, order.pool, order.ledger, chosen, chost=order.profile.chost)
     order.report(Progress("plan", f"{len(keys)} packages, {len(offered)} of them known", status="done"))
+    for missed in fetch_sources(order, attempt, prepared, offered):
+        order.report(Progress("distfiles", missed.reason, missed.cpv, status="failed"))
     ran, built = _emerge_until_done(order, attempt, prepared, to_build_again(prepared, offered))
     if ran.status != 0:
         # Portage refuses an altered package; without it the next build makes that package again.

@@ -7,9 +7,9 @@ from pathlib import Path
 from appliance.errors import Problem
 from appliance.model import Package
 from appliance.sandbox import Mount, Sandbox
-from buildfarm import harvest, index, inside, kernel_source, planning, portage, recipes, root
+from buildfarm import fetching, harvest, index, inside, kernel_source, planning, portage, recipes, root
 from buildfarm.key import Recipe, build_key
-from buildfarm.order import Order, processors
+from buildfarm.order import Order, Progress, processors
 from buildfarm.portage import State
 from buildfarm.resolution import Question, QuestionKind, Resolution
 from buildfarm.root import Attempt
@@ -129,6 +129,24 @@ def offers(order: Order, prepared: Prepared, before: Sequence[Package]) -> list[
     gone = (package for package in before if package.cpv not in prepared.recipes)
     kept = [package for package in gone if (package.cpv, package.build_id, int(package.built_at)) in here]
     return [*known, *kept]
+
+
+def fetch_sources(
+    order: Order, attempt: Attempt, prepared: Prepared, offered: Sequence[Package]
+) -> list[fetching.Missed]:
+    """Get the distfiles of everything that has to be compiled; what is missed, emerge will fail on."""
+    place = fetching.Place(
+        layers=(*attempt.layers, order.build_stage.root),
+        snapshots=order.snapshots,
+        configuration=laid_files(order),
+        distfiles=order.tree.room("distfiles").resolve(),
+        logs=order.logs,
+    )
+    repositories = {one.cpv: one.repository for one in prepared.resolution.choices}
+    wanted = fetching.needs(prepared.recipes, repositories, {package.cpv for package in offered})
+    return fetching.fetch(
+        place, wanted, order.site.farm, say=lambda text: order.report(Progress("distfiles", text))
+    )
 
 
 def to_build_again(prepared: Prepared, offered: Sequence[Package]) -> list[str]:

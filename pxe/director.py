@@ -56,3 +56,6 @@ class Director(Protocol):
 
     def toolchain_file(self, name: str) -> Path | None:
         """A toolchain image, by its file name."""
+
+    def distfile(self, name: str) -> Path | None:
+        """A distfile, by its name."""

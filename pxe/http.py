@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from appliance.errors import Problem
+from pxe import mirror
 from pxe.director import Director
 from pxe.malformed import printable
 from pxe.policy import Here
@@ -95,6 +96,8 @@ class _Files:
     async def get(self, request: web.Request) -> web.StreamResponse:
         """GET and HEAD of everything. Doubled slashes are one: shim asks for /boot//grubx64.efi."""
         parts = [part for part in request.path.split("/") if part]
+        if parts[:1] == ["distfiles"]:
+            return self._distfile(request, parts[1:])
         if not all(_NAME.fullmatch(part) for part in parts):
             raise web.HTTPNotFound(text="no such file\n")
         match parts:
@@ -119,6 +122,12 @@ class _Files:
             case ["toolchain", name]:
                 return self._file(request, self._director.toolchain_file(name), headers=FOR_EVER)
         raise web.HTTPNotFound(text="no such file\n")
+
+    def _distfile(self, request: web.Request, parts: Sequence[str]) -> web.StreamResponse:
+        if list(parts) == ["layout.conf"]:
+            return web.Response(text=mirror.LAYOUT)
+        name = mirror.distfile(parts)
+        return self._file(request, self._director.distfile(name) if name else None)
 
     def _script(self, request: web.Request, mac: str) -> web.Response:
         if request.method != "GET":

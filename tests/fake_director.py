@@ -27,6 +27,7 @@ class FakeDirector:
     releases: Path = Path("/nonexistent")
     pool: Path = Path("/nonexistent")
     channels: Path = Path("/nonexistent")
+    distfiles: Path = Path("/nonexistent")
     records: list[Recorded] = field(default_factory=list)
     asked: list[tuple[str, Firmware | None]] = field(default_factory=list)
 
@@ -88,6 +89,10 @@ class FakeDirector:
 
     def toolchain_file(self, name: str) -> Path | None:
         return None
+
+    def distfile(self, name: str) -> Path | None:
+        path = self.distfiles / name
+        return path if path.is_file() else None
 
     def stages(self) -> list[str]:
         return [record.stage for record in self.records]

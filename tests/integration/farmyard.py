@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from appliance.model import DiskLayout, Package, Profile, Repository, Site, StageSource, Tree
+from appliance.model import DiskLayout, FarmSettings, Package, Profile, Repository, Site, StageSource, Tree
 from buildfarm.build import BuildResult, Progress, Tools, build_profile
 from buildfarm.stage import Stage
 
@@ -53,6 +53,7 @@ class Farmyard:
     """Repositories beside the tiny one."""
     live: tuple[str, ...] = ()
     """Releases that machines still have."""
+    settings: FarmSettings = field(default_factory=FarmSettings)
     seen: list[Progress] = field(default_factory=list)
 
     @classmethod
@@ -102,7 +103,8 @@ class Farmyard:
 
     def site(self) -> Site:
         repositories = (Repository("tiny", self.repository), *self.overlays)
-        return Site(self.path / "site", "test", repositories, {self.name: self.profile()})
+        profiles = {self.name: self.profile()}
+        return Site(self.path / "site", "test", repositories, profiles, farm=self.settings)
 
     def build(self) -> BuildResult:
         place = self.path / "site" / "profiles" / self.name

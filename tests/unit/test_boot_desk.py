@@ -286,3 +286,13 @@ def test_what_is_no_release_yet_or_any_more_is_never_served(
     (place / "kernel").touch()
     for name in (RELEASE + ending, f"{RELEASE}{ending}/.", f"{RELEASE}/../{RELEASE}{ending}"):
         assert desk.release_file(name, "kernel") is None
+
+
+def test_a_distfile_is_a_file_and_no_link(desk: BootDesk) -> None:
+    place = desk.tree.room("distfiles")
+    (place / "hello-2.10.tar.gz").write_bytes(b"a tarball")
+    assert desk.distfile("hello-2.10.tar.gz") == place / "hello-2.10.tar.gz"
+    assert desk.distfile("../store/store.sqlite") is None
+    # A build may write here: what it links to is not for everybody.
+    (place / "link").symlink_to(desk.tree.store)
+    assert desk.distfile("link") is None
