@@ -36,6 +36,7 @@ DIE_TOGETHER = ["setpriv", "--pdeathsig", "KILL"]
 RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_SECONDS = 60.0
 FARM_LOOK_SECONDS = 900.0
+CLUSTER_LOOK_SECONDS = 10.0
 SYNC_LOOK_SECONDS = 300.0
 """Looking means to ask for the times of all files of a local repository."""
 
@@ -197,6 +198,7 @@ def farm(asked: Up) -> None:
 
     foreman = Foreman(services, argv, look_seconds=FARM_LOOK_SECONDS)
     threading.Thread(target=keep_in_sync, args=(asked, foreman.look), daemon=True).start()
+    threading.Thread(target=keep_ordered, args=(asked,), daemon=True).start()
     foreman.run()
 
 
@@ -215,6 +217,18 @@ def keep_in_sync(asked: Up, changed: Callable[[], None]) -> None:
         if any(one.changed for one in outcomes):
             changed()
         idle.wait(SYNC_LOOK_SECONDS)
+
+
+def keep_ordered(asked: Up) -> None:
+    """Order what is wanted onto compile hosts as they come, and sign orders again before they are over."""
+    services = Services(asked.site, Tree(asked.state))
+    idle = threading.Event()
+    while True:
+        try:
+            services.cluster.tend()
+        except Exception:
+            log.exception("ordering compile hosts")
+        idle.wait(CLUSTER_LOOK_SECONDS)
 
 
 def build_job(asked: Up, job: int, jobs: int) -> None:

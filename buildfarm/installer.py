@@ -22,6 +22,7 @@ PROGRAMS = (
 )  # fmt: skip
 LIBRARIES = "usr/lib/installer"
 KEY = "etc/distserver/release-key.gpg"
+AGENT = "lib/installer/compile-host"
 MODULES = "lib/modules"
 # A root whose /lib is not merged into /usr may have them in either place.
 MODULE_PLACES = ("usr/lib/modules", "lib/modules")
@@ -62,6 +63,7 @@ def build_installer(
     entries = [
         *_skeleton(public_key),
         *overlay_entries(overlay("installer")),
+        file(AGENT, (overlay("compile-host") / "usr/lib/distserver/compile-host").read_bytes(), 0o755),
         *_busybox(roots),
         *_programs(build_root),
         *(modules(target_root) if target_root else ()),

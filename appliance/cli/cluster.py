@@ -83,7 +83,6 @@ def cmd_toolchains(asked: argparse.Namespace) -> int:
 def cmd_add(asked: argparse.Namespace) -> int:
     desk = services(asked).cluster
     host = desk.add(asked.name, address=asked.address, slots=asked.slots, arch=asked.arch)
-    desk.tend()
     print(f"{host.name} {host.address} is {host.state.value}")
     return 0
 

@@ -1,7 +1,9 @@
 """The compile cluster: which hosts there are, what they are ordered, and their use by a build."""
 
+import fcntl
 import logging
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +39,8 @@ OTHERS_SECONDS = 10.0
 """And so long for those that are slower."""
 KEPT_SECONDS = 3600.0
 """An image that was made just now is wanted in a moment."""
+TEND_SECONDS = 60.0
+"""How often orders are looked after while a build runs."""
 PROBE_SECONDS = 24 * 3600.0
 AGENT = "compile-host"
 
@@ -125,6 +129,7 @@ class ClusterDesk:
         host = known or CompileHost(name, address, HostState.GONE)
         host = replace(host, address=address or host.address, origin="hand", slots=slots, arch=arch)
         self.store.compile_hosts.put(accept(host, now=self.clock()))
+        self.tend()
         return self.host(name)
 
     def remove(self, name: str) -> None:
@@ -216,7 +221,15 @@ class ClusterDesk:
         self.tend()
 
     def tend(self) -> None:
-        """One round: sign orders that are new or grow old, remove toolchains that nobody wants any more."""
+        """One round: sign orders that are new or grow old, remove toolchains that nobody wants any more.
+
+        One process at a time does so: two that order at once would give one port to two toolchains.
+        """
+        with (self.tree.room("cluster") / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._tend()
+
+    def _tend(self) -> None:
         now = self.clock()
         wanted = self.store.compile_hosts.wanted(now=now)
         made = {one.hash: one for one in toolchain.all_toolchains(self.toolchains)}
@@ -290,11 +303,34 @@ class ClusterDesk:
         def passed(host: str) -> None:
             self.store.compile_hosts.set_probed(host, made.hash, self.clock())
 
-        with lease.lease(ground, invited, passed) as held:
+        with self._tending(), lease.lease(ground, invited, passed) as held:
             for name, reason in held.rejected.items():
                 self.quarantine(name, reason)
             yield held
         self._judge(held.report())
+
+    @contextmanager
+    def _tending(self) -> Iterator[None]:
+        """Orders are signed again before they are over, however long a build takes."""
+        done = threading.Event()
+
+        def tend() -> None:
+            store = Store(self.tree.store)
+            own = ClusterDesk(LiveSite(self.live.path), self.tree, store, self.clock, self._signer)
+            while not done.wait(TEND_SECONDS):
+                try:
+                    own.tend()
+                except Exception:
+                    log.exception("ordering compile hosts")
+            store.close()
+
+        thread = threading.Thread(target=tend, name="cluster", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def _invited(self, made: Toolchain, seconds: float) -> list[Invited]:
         """Hosts that run the toolchain; waits for the first of them, and a moment for the others."""

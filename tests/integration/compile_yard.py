@@ -15,9 +15,11 @@ from appliance.deadline import wait_until
 from appliance.lab import APPLIANCE_ADDRESS, Lan, lan, wait_for_port
 from appliance.model import Tree
 from appliance.overlays import overlay
-from appliance.run import running
+from appliance.run import run, running
+from appliance.sandbox import PATH as SANDBOX_PATH
 from appliance.sandbox import Overlay, Sandbox
 from appliance.services import Services
+from buildfarm.lease import Lease
 from buildfarm.probe import Flags
 from buildfarm.toolchain import Wanted
 
@@ -26,6 +28,7 @@ SECONDS = 90.0
 CHOST = "x86_64-pc-linux-gnu"
 CLONE_NEWNET = 0x40000000
 ADDRESSES = {"one": "10.77.0.11", "two": "10.77.0.12"}
+ROOMS = {**ADDRESSES, "three": "10.77.0.13"}
 SITE = """name = "yard"
 [[repository]]
 name = "tiny"
@@ -41,6 +44,26 @@ name = "root"
 size = "rest"
 filesystem = "ext4"
 mount = "/"
+"""
+SOURCE = """
+static unsigned long mix(unsigned long a, unsigned long b) { return (a ^ b) * 1099511628211ul + NUMBER; }
+#define ONE(n) unsigned long a##n(unsigned long x) { for (int i = 0; i < n; i++) x = mix(x, n); return x; }
+#define MANY(n) ONE(n##1) ONE(n##2) ONE(n##3) ONE(n##4) ONE(n##5) ONE(n##6) ONE(n##7)
+MANY(1) MANY(2) MANY(3) MANY(4) MANY(5)
+"""
+EBUILD = """EAPI=8
+DESCRIPTION="many files"
+SLOT="0"
+KEYWORDS="amd64"
+S="${WORKDIR}"
+src_compile() { cp "${FILESDIR}"/* . || die; emake CC="${CC}" CFLAGS="${CFLAGS}"; }
+src_install() { insinto /usr/share/many; doins *.o; }
+"""
+MAKE_CONF = f"""CC="{CHOST}-gcc-12"
+CXX="{CHOST}-g++-12"
+CFLAGS="-O2 -g"
+CXXFLAGS="-O2 -g"
+FEATURES="-sandbox -usersandbox -news"
 """
 TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"
 AGENT = overlay("compile-host") / "usr/lib/distserver/compile-host"
@@ -106,6 +129,48 @@ class Yard:
         with running(argv, prefix=self.net.exec_prefix(host), output=place / "log") as process:
             yield process
 
+    def small_tools(self) -> Path:
+        """A PATH of busybox and what an installer's initramfs has besides."""
+        place = self.path / "bin"
+        if not place.exists():
+            place.mkdir()
+            run(["busybox", "--install", "-s", place])
+            (place / "gpgv").symlink_to("/usr/bin/gpgv")
+        return place
+
+    def project(self, sandbox: Sandbox, files: int) -> None:
+        """A directory /src in a root: so many C files, each some work for a compiler."""
+        upper = next(mount.upper for mount in sandbox.mounts if isinstance(mount, Overlay))
+        (upper / "src").mkdir()
+        for number in range(files):
+            (upper / f"src/f{number}.c").write_text(SOURCE.replace("NUMBER", str(number)))
+        (upper / "src/Makefile").write_text(
+            "all: $(patsubst %.c,%.o,$(wildcard *.c))\n%.o: %.c\n\t$(CC) $(CFLAGS) -c $< -o $@\n"
+        )
+
+    def portage(self, sandbox: Sandbox, files: int) -> None:
+        """The tiny repository in a root, with a package app-misc/many of so many files."""
+        self.project(sandbox, files)
+        upper = next(mount.upper for mount in sandbox.mounts if isinstance(mount, Overlay))
+        repository = upper / "var/db/repos/tiny"
+        shutil.copytree(TINY, repository)
+        package = repository / "app-misc/many"
+        shutil.copytree(upper / "src", package / "files")
+        (package / "many-1.ebuild").write_text(EBUILD)
+        (upper / "etc/portage/repos.conf").mkdir(parents=True)
+        (upper / "etc/portage/repos.conf/tiny.conf").write_text(
+            "[DEFAULT]\nmain-repo = tiny\n[tiny]\nlocation = /var/db/repos/tiny\n"
+        )
+        (upper / "etc/portage/make.conf").write_text(MAKE_CONF)
+        (upper / "etc/portage/make.profile").symlink_to("../../var/db/repos/tiny/profiles/base")
+
+    def make(self, lease: Lease, sandbox: Sandbox, version: int) -> str:
+        """Compile /src with what the lease gives, as Portage would: distcc first in PATH."""
+        inside = lease.into(sandbox)
+        path = f"/usr/lib/distcc:{SANDBOX_PATH}"
+        words = ["make", "-C", "/src", f"-j{lease.slots}", f"CC={CHOST}-gcc-{version}", "CFLAGS=-O2 -g"]
+        return run(["env", f"PATH={path}", *words], prefix=inside.prefix()).stdout
+
     def wait_for_host(self, host: str, state: HostState = HostState.READY) -> CompileHost:
         def there() -> CompileHost | None:
             found = next((one for one in self.services.cluster.hosts() if one.name == host), None)
@@ -127,6 +192,7 @@ class Yard:
 
     def wait_for_toolchain(self, host: str, digest: str) -> None:
         def runs() -> bool | None:
+            self.services.cluster.tend()  # as the farm process does
             report = self.services.cluster.host(host).report
             return (report is not None and digest in report.runs) or None
 
@@ -142,7 +208,7 @@ def yard(path: Path, stage: Path) -> Iterator[Yard]:
     (site / "profiles/one/profile.toml").write_text(PROFILE)
     shutil.copytree(TINY, site / "tiny")
     state = path / "state"
-    with lan("compile", taps=0, clients=ADDRESSES) as net:
+    with lan("compile", taps=0, clients=ROOMS) as net:
         argv: list[str | Path] = [sys.executable, "-m", "tests.integration.cluster_server", state, site]
         argv += [APPLIANCE_ADDRESS, str(PORT)]
         with running(argv, prefix=net.exec_prefix("appliance"), output=path / "server.log"):

@@ -21,7 +21,7 @@ CODE = OVERLAY / "lib" / "installer"
 RELEASE = "20260101-0123456789ab"
 PARTS = (
     "console", "machine", "network", "facts", "report", "release", "plan", "target", "settings", "packages",
-    "boot", "main",
+    "boot", "lending", "main",
 )  # fmt: skip
 MIB = 1024 * 1024
 

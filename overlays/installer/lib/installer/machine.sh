@@ -3,6 +3,8 @@
 
 server=
 token=
+mode=
+node_name=
 boot_nic=
 
 mount_kernel_views() {
@@ -24,6 +26,8 @@ read_arguments() {
 		case $word in
 		distserver=*) server=${word#distserver=} ;;
 		distserver.token=*) token=${word#distserver.token=} ;;
+		distserver.mode=*) mode=${word#distserver.mode=} ;;
+		distserver.name=*) node_name=${word#distserver.name=} ;;
 		# 01-52-54-00-77-00-01: hardware type and MAC of the NIC that booted, as PXELINUX gives it.
 		BOOTIF=01-*) boot_nic=$(echo "${word#BOOTIF=01-}" | tr 'A-F-' 'a-f:') ;;
 		esac
