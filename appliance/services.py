@@ -67,7 +67,7 @@ class Services:
         self.failures = FailureDesk(self.store, clock)
         self.sync = SyncDesk(self.live, tree, self.store, clock)
         self.backlog = BacklogDesk(self.live, self.store, clock, self.sources)
-        self.planning = PlanningDesk(self.live, tree, self.store, clock)
+        self.planning = PlanningDesk(self.live, tree, self.store, clock, self.sync)
 
     # machines
 

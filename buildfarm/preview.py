@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from appliance.model import Package
 from buildfarm import outcome, root
 from buildfarm.compiling import made_of
 from buildfarm.index import split_cpv
@@ -29,6 +30,8 @@ class Preview:
     """cpvs of which there is a package that fits."""
     again: tuple[str, ...] = ()
     """cpvs that are installed and stay, but were built another way."""
+    packages: tuple[Package, ...] = ()
+    """What the root was committed with."""
     asked: bool = True
     """False: Portage was not asked, because nothing changed."""
 
@@ -59,6 +62,7 @@ def preview(order: Order) -> Preview:
         recipes=prepared.recipes,
         known=frozenset(package.cpv for package in offered if order.pool.holds(package.sha256)),
         again=tuple(names[atom] for atom in to_build_again(prepared, offered)),
+        packages=known.packages if known else (),
     )
 
 

@@ -54,7 +54,9 @@ def parse(answer: Mapping[str, Any]) -> Resolution:
     """One answer of buildfarm/inside/plan.py."""
     choices = tuple(_choice(row) for row in answer["choices"])
     found = read_complaints(answer["words"])
-    found += read_complaints(answer.get("advice", ""))
+    # What the second run skips, it skips because of changes nobody has made.
+    advice = read_complaints(answer.get("advice", ""))
+    found += [one for one in advice if one.kind is not QuestionKind.SKIPPED]
     told = {one.subject for one in found}
     found += [missing(atom) for atom in answer["missing"] if atom not in told]
     found = [_explained(one, answer["missing"]) for one in found]

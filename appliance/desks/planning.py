@@ -1,38 +1,65 @@
 """What a build would do, shown before it runs; and the questions only a person can answer."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from appliance.desks.sync import SyncDesk
 from appliance.live import LiveSite
-from appliance.model import OpenQuestion, Profile, Site, Tree
+from appliance.model import OpenQuestion, Package, Profile, Site, Tree
 from appliance.site import find_profile
 from appliance.store import Store
 from appliance.store.history import DEFAULT, Subject
+from appliance.store.packages import Packages
 from buildfarm.complaints import Question, QuestionKind
 from buildfarm.decisions import PlanView, decide
 from buildfarm.index import split_cpv
-from buildfarm.order import Report, Tools, take_order
+from buildfarm.key import Recipe, changed
+from buildfarm.order import Progress, Report, Tools, take_order
 from buildfarm.preview import Preview, preview
 
 
+@dataclass(frozen=True)
+class OnlyLooking:
+    """The ledger of a plan: it knows what the pool has, and neither claims nor notes anything."""
+
+    packages: Packages
+
+    def known(self, keys: Mapping[str, str]) -> Sequence[Package]:
+        return self.packages.known({*keys, *keys.values()})
+
+    def remember(self, package: Package, parts: Mapping[str, str]) -> None:
+        raise AssertionError(f"a plan builds nothing, but {package.cpv} is there")
+
+    def forget(self, sha256: str) -> None:
+        raise AssertionError(f"a plan removes nothing, but {sha256} is to go")
+
+
 class PlanningDesk:
-    def __init__(self, live: LiveSite, tree: Tree, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, live: LiveSite, tree: Tree, store: Store, clock: Callable[[], float], sync: SyncDesk
+    ) -> None:
         self.live = live
         self.tree = tree
         self.store = store
         self.clock = clock
+        self.sync = sync
 
-    def plan(self, name: str, progress: Report, *, tools: Tools | None = None) -> PlanView:
+    def plan(self, name: str, progress: Report) -> PlanView:
         """Ask the profile's own Portage; root, pool and releases stay as they are, a build may run meanwhile.
 
         Its questions are remembered. Raises Problem when the profile cannot be planned at all: no stage.
         """
         site = self.live.now()
-        return self.look(site, find_profile(site, name), progress, tools=tools or Tools(now=self.clock))
+        profile = find_profile(site, name)
+        self.sync.prepare(lambda text: progress(Progress("snapshot", text)), profile)
+        tools = Tools(
+            take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site), now=self.clock
+        )
+        return self.look(site, profile, progress, tools=tools)
 
     def look(self, site: Site, profile: Profile, progress: Report, *, tools: Tools) -> PlanView:
         """The same for a site that was read already."""
-        ledger = self.store.packages
+        ledger = OnlyLooking(self.store.packages)
         order = take_order(site, profile, self.tree, ledger=ledger, report=progress, tools=tools)
         try:
             found = preview(order)
@@ -46,8 +73,25 @@ class PlanningDesk:
         return view
 
     def view(self, found: Preview) -> PlanView:
-        seconds = self.expected(found.keys)
-        return decide(found.resolution, found.installed, found.known, again=found.again, seconds=seconds)
+        return decide(
+            found.resolution,
+            found.installed,
+            found.known,
+            again=found.again,
+            why=self.why(found),
+            seconds=self.expected(found.keys),
+        )
+
+    def why(self, found: Preview) -> dict[str, list[str]]:
+        """cpv -> what changed since the package of the same version was built that is in the root."""
+        same = {choice.cpv for choice in found.resolution.choices if choice.replaces == choice.cpv}
+        before = {one.cpv: one for one in found.packages if one.cpv in same | set(found.again)}
+        parts = {cpv: self.store.packages.recipe(one.sha256) for cpv, one in before.items()}
+        return {
+            cpv: changed(Recipe(cpv, parts[cpv]), found.recipes[cpv])
+            for cpv in before
+            if parts[cpv] and cpv in found.recipes
+        }
 
     def expected(self, keys: Mapping[str, str]) -> dict[str, float]:
         """Seconds that builds will probably take, of packages about which anything is known."""

@@ -3,6 +3,7 @@
 import pytest
 
 from appliance.desks.planning import PlanningDesk
+from appliance.desks.sync import SyncDesk
 from appliance.live import LiveSite
 from appliance.model import Tree
 from appliance.store import Store
@@ -22,7 +23,12 @@ def farm(tmp_path_factory: pytest.TempPathFactory, build_stage: Stage, install_s
 @pytest.fixture(scope="module")
 def desk(farm: Farmyard) -> PlanningDesk:
     tree = Tree(farm.path / "state")
-    return PlanningDesk(LiveSite(farm.path / "site"), tree, Store(tree.store), lambda: 1000.0)
+    live, store = LiveSite(farm.path / "site"), Store(tree.store)
+
+    def clock() -> float:
+        return 1000.0
+
+    return PlanningDesk(live, tree, store, clock, SyncDesk(live, tree, store, clock))
 
 
 def plan(farm: Farmyard, desk: PlanningDesk) -> PlanView:

@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.plan import show_plan
+from appliance.desks.planning import PlanningDesk
+from appliance.desks.sync import SyncDesk
+from appliance.live import LiveSite
+from appliance.model import Package, Tree
 from appliance.store import Store
 from buildfarm.complaints import Question, QuestionKind
 from buildfarm.decisions import BUILT_OTHERWISE, Deed, PlanView, Row, decide, duration, sentence
+from buildfarm.key import Recipe
 from buildfarm.portage import Installed
+from buildfarm.preview import Preview
 from buildfarm.resolution import Choice, Resolution
 
 MASKED = Question(QuestionKind.MASK, "app-misc/m", "masked", "package.unmask: =app-misc/m-1")
@@ -122,3 +128,22 @@ def test_a_question_is_open_until_a_plan_asks_it_no_more(tmp_path: Path) -> None
     # Asked again later it is a new question.
     questions.update("vm", [mask], now=300.0)
     assert [(one.subject, one.first_at) for one in questions.open("vm")] == [("a/m", 300.0)]
+
+
+def test_a_rebuild_of_the_same_version_says_what_changed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    live, tree = LiveSite(tmp_path / "site"), Tree(tmp_path / "state")
+    desk = PlanningDesk(live, tree, store, lambda: 0.0, SyncDesk(live, tree, store, lambda: 0.0))
+    package = Package("5" * 64, "a/stale-1", 1, 100, "k1", 50.0, "")
+    store.packages.remember(package, {"variable CFLAGS": "-O2", "USE": "x"})
+    recipe = Recipe("a/stale-1", {"variable CFLAGS": "-O3", "USE": "x"})
+    found = Preview(
+        Resolution("3.0.83", "private API"),
+        tuple(installed("a/stale-1")),
+        {"a/stale-1": recipe},
+        again=("a/stale-1",),
+        packages=(package,),
+    )
+    assert desk.view(found).rows == (
+        Row(Deed.BUILD, "a/stale-1", "", (BUILT_OTHERWISE, "CFLAGS: -O2 -> -O3")),
+    )
