@@ -48,6 +48,8 @@ class Sources:
     cpv: str
     tools: tuple[str, ...]
     """Those of TOOLS that some repository has."""
+    license: str = "GPL-2"
+    """As the sources state it: it is accepted, or Portage would not have chosen them."""
 
 
 def question(profile: Profile) -> dict[str, object]:
@@ -64,7 +66,7 @@ def read_answer(profile: Profile, answer: Mapping[str, object]) -> Sources:
             hint="it is [kernel] source in profile.toml",
         )
     assert isinstance(tools, list)
-    return Sources(str(answer["cpv"]), tuple(map(str, tools)))
+    return Sources(str(answer["cpv"]), tuple(map(str, tools)), str(answer["license"]))
 
 
 def ebuild(profile: Profile, sources: Sources) -> str:
@@ -78,6 +80,7 @@ def ebuild(profile: Profile, sources: Sources) -> str:
     target, image = IMAGES[source_arch]
     values = {
         "SOURCE": sources.cpv,
+        "LICENSE": sources.license,
         "ARCH": profile.arch,
         "KERNEL_ARCH": source_arch,
         "IMAGE_TARGET": target,

@@ -14,14 +14,14 @@ def choice(text: str) -> dict[str, str]:
     try:
         atom = Atom(text, allow_repo=True)
     except InvalidAtom:
-        return {"state": "invalid", "cpv": ""}
+        return {"state": "invalid"}
     best = ebuilds.xmatch("bestmatch-visible", atom)
     if best:
-        return {"state": "available", "cpv": str(best)}
-    return {"state": "masked" if ebuilds.xmatch("match-all", atom) else "absent", "cpv": ""}
+        return {"state": "available", "cpv": str(best), "license": ebuilds.aux_get(best, ["LICENSE"])[0]}
+    return {"state": "masked" if ebuilds.xmatch("match-all", atom) else "absent"}
 
 
 def answer(arguments: dict[str, Any]) -> dict[str, Any]:
-    """`atom`, `tools`: category/name. Gives state, cpv and those tools of which some version is visible."""
+    """`atom`, `tools`: category/name. Gives state, cpv, license and the tools that are visible."""
     tools = [name for name in arguments["tools"] if ebuilds.xmatch("bestmatch-visible", Atom(name))]
     return {**choice(arguments["atom"]), "tools": tools}

@@ -7,7 +7,7 @@ DESCRIPTION="Linux of @SOURCE@ with the configuration of /etc/kernel"
 HOMEPAGE="https://www.kernel.org/"
 S="${WORKDIR}/linux"
 
-LICENSE="GPL-2"
+LICENSE="@LICENSE@"
 SLOT="0"
 KEYWORDS="@ARCH@"
 # Modules are stripped by the kernel's own rules; the image must stay as it is.
