@@ -183,7 +183,13 @@ class BootDesk:
         return explain(self.boot_target(mac, None))
 
     def _own_release(self, machine: Machine) -> str | None:
-        """What the channel names that the machine follows, unless that does not verify."""
+        """What the channel names that the machine follows, unless that does not verify.
+
+        A machine whose installation did not end keeps its release: it booted that one's kernel and installer.
+        """
+        begun = machine.release if machine.state is MachineState.INSTALLING else None
+        if begun and self.store.releases.get(begun) and not self.store.releases.fault(begun):
+            return begun
         said = self.channels.of_machine(machine.profile, machine.channel) if machine.profile else None
         return said.release if said and not self.store.releases.fault(said.release) else None
 

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from appliance.errors import Problem
 from appliance.model import Package
 from buildfarm import gpkg
 from buildfarm.index import split_cpv
-from buildfarm.manifest import Item, Manifest
 
 # Where kernel packages put their image, the best place first. distserver-kernel and hand-made ones use /boot;
 # Gentoo's (kernel-build.eclass, dist-kernel-utils.eclass) the build tree in /usr/src with a link beside the
@@ -125,34 +124,6 @@ def read_kconfigs(packages: Sequence[Path]) -> dict[str, str]:
         if named:
             return {named[name]: text for name, text in gpkg.extract_texts(package, named).items()}
     return {}
-
-
-def reboot_reasons(before: Manifest, after: Manifest, *, carriers: Collection[str]) -> list[str]:
-    """Why a machine of release `before` has to be started again to be one of release `after`.
-
-    `carriers` are the packages (category/name) that bring the kernel or modules for it.
-    """
-    found = []
-    images = [
-        next((one.sha256 for one in side.files if one.name == "kernel"), "") for side in (before, after)
-    ]
-    if images[0] != images[1]:
-        found.append("the kernel is another one")
-    old, new = (_carried(side.packages, carriers) for side in (before, after))
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            found.append(f"modules of {name} are other ones")
-    return found
-
-
-def _carried(packages: Sequence[Item], carriers: Collection[str]) -> dict[str, tuple[str, ...]]:
-    """category/name -> hashes of what a manifest has of it."""
-    found: dict[str, list[str]] = {}
-    for item in packages:
-        name = split_cpv(item.name.rpartition("-")[0])[0]
-        if name in carriers:
-            found.setdefault(name, []).append(item.sha256)
-    return {name: tuple(sorted(sums)) for name, sums in found.items()}
 
 
 def _merged(name: str) -> str:

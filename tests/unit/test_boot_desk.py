@@ -149,6 +149,22 @@ def test_from_armed_to_installed_to_its_own_disk(desk: BootDesk) -> None:
     assert desk.hello(render_facts(FACTS), HERE).startswith("local ")
 
 
+def test_an_installation_that_starts_again_keeps_its_release(desk: BootDesk) -> None:
+    """The channel moved meanwhile, but the machine booted the kernel and installer of its first release."""
+    arm(desk)
+    get_plan(desk)
+    newer = "20260102-00000000000b"
+    desk.store.releases.add(Release(newer, "vm", 2.0, "distserver:4567", 3, 100))
+    point(desk.channels, "stable", newer, 2)
+    target = desk.boot_target(MAC, Firmware.UEFI)
+    assert isinstance(target, NetBoot)
+    assert target.release == RELEASE
+    assert f"base {HERE}/r/{RELEASE}" in get_plan(desk)
+    desk.store.machines.move(MAC, MachineState.ASSIGNED)
+    desk.store.machines.move(MAC, MachineState.ARMED)
+    assert f"base {HERE}/r/{newer}" in get_plan(desk)
+
+
 def test_a_repeated_finish_is_fine_because_the_first_answer_may_have_got_lost(desk: BootDesk) -> None:
     arm(desk)
     secret = secret_of(get_plan(desk))

@@ -20,9 +20,7 @@ from buildfarm.kernel import (
     find_kernel,
     objections,
     read_kconfigs,
-    reboot_reasons,
 )
-from buildfarm.manifest import Item, Manifest
 
 OURS = ["/boot/vmlinuz-6.1-x", "/boot/config-6.1-x", "/boot/System.map-6.1-x", "/boot/vmlinuz-6.0-x.old"]
 # As kernel-build.eclass installs it: the image in the build tree, links to it beside the modules.
@@ -183,28 +181,6 @@ def test_the_installer_takes_modules_wherever_they_are(tmp_path: Path, place: st
     if link:
         (tmp_path / "lib").symlink_to(link)
     assert [entry.name for entry in modules(tmp_path)] == ["lib/modules/6.6/kernel/drivers/virtio/virtio.ko"]
-
-
-ONE = Manifest(
-    "vm", "amd64", "2026-11-22T00:00:00Z", "s",
-    files=(Item("kernel", 1, "a" * 64), Item("Packages", 1, "b" * 64)),
-    packages=(Item("sys-kernel/gentoo-kernel-6.6-1", 1, "c" * 64), Item("app-misc/a-1-1", 1, "d" * 64)),
-)  # fmt: skip
-CARRIERS = ("sys-kernel/gentoo-kernel",)
-
-
-def test_another_program_needs_no_reboot() -> None:
-    other = replace(ONE, packages=(ONE.packages[0], Item("app-misc/a-2-1", 1, "e" * 64)))
-    assert reboot_reasons(ONE, other, carriers=CARRIERS) == []
-
-
-def test_another_kernel_or_other_modules_need_a_reboot() -> None:
-    image = replace(ONE, files=(Item("kernel", 1, "f" * 64), ONE.files[1]))
-    assert reboot_reasons(ONE, image, carriers=CARRIERS) == ["the kernel is another one"]
-    modules = replace(ONE, packages=(Item("sys-kernel/gentoo-kernel-6.6-2", 1, "0" * 64), ONE.packages[1]))
-    assert reboot_reasons(ONE, modules, carriers=CARRIERS) == [
-        "modules of sys-kernel/gentoo-kernel are other ones"
-    ]
 
 
 PROFILE = Profile(
