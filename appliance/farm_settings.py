@@ -17,6 +17,7 @@ FARM = Keys(
         "memory": Kind.SIZE,
         "queue": Kind.TEXT,
         "staleness": Kind.SPAN,
+        "strict": Kind.BOOLEAN,
         "port": Kind.INTEGER,
         "fetch": Kind.BOOLEAN,
         "mirrors": Kind.WORDS,
@@ -50,6 +51,7 @@ def read_farm(table: Mapping[str, Any], file: Path, complaints: list[str]) -> Fa
         queue=queue,
         staleness_seconds=usual.staleness_seconds if staleness is None else staleness,
         port=port,
+        strict=table.get("strict", False),
         fetch=table.get("fetch", True),
         mirrors=tuple(table.get("mirrors", ())),
     )

@@ -290,6 +290,8 @@ class FarmSettings:
     """Newer inputs wait at most so long for a build of older ones."""
     port: int = 0
     """TCP port where workers on other hosts fetch and push; 0: there are none."""
+    strict: bool = False
+    """A package is built again when anything that it was built with is another."""
     fetch: bool = True
     """Whether the farm fetches the distfiles that builds need."""
     mirrors: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from appliance.channels import Channels
 from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.cluster import ClusterDesk
 from appliance.desks.failures import FailureDesk
+from appliance.desks.packages import PackageDesk
 from appliance.desks.planning import PlanningDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
 from appliance.desks.sync import SyncDesk
@@ -65,6 +66,7 @@ class Services:
             self.live, tree, self.store, channels=channels, notary=signer, clock=clock
         )
         self.failures = FailureDesk(self.store, clock)
+        self.packages = PackageDesk(tree, self.store)
         self.sync = SyncDesk(self.live, tree, self.store, clock)
         self.backlog = BacklogDesk(self.live, self.store, clock, self.sources)
         self.planning = PlanningDesk(self.live, tree, self.store, clock, self.sync)

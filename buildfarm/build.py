@@ -7,7 +7,7 @@ from pathlib import Path
 from appliance import kernel_choice
 from appliance.model import Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
-from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, root
+from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, reuse, root
 from buildfarm.compiling import Compiled, WrongObjects, compile_profile, made_of, recall
 from buildfarm.failures import Failure
 from buildfarm.inspection import Inspector
@@ -103,7 +103,7 @@ def _known_outcome(order: Order, own: root.Root, identity: str) -> Outcome | Non
         order.report(Progress("root", f"is the same as that of {twin.path.name}", status="done"))
         known = others[twin]
         outcome.write(known, own)
-    whole = all(order.pool.holds(package.sha256) for package in known.packages)
+    whole = all(order.pool.whole(package.sha256, package.size_bytes) for package in known.packages)
     return known if whole else None
 
 
@@ -129,8 +129,9 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         questions=compiled.questions,
         logs=order.logs,
     )
-    image = _kernel(order, attempt, compiled.packages)
-    findings = _findings(order, compiled, image=image is not None)
+    damaged = harvest.condemn_damaged(order.pool, order.ledger, compiled.packages)
+    image = _kernel(order, attempt, [package for package in compiled.packages if package not in damaged])
+    findings = _findings(order, compiled, damaged, image=image is not None)
     reasons = gate.root_reasons(findings)
     if image:
         reasons += _objections(order, image, compiled.packages)
@@ -152,16 +153,9 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         order.report(Progress("release", sealed.id, status="done"))
     else:
         order.report(Progress("release", f"nothing to do, {sealed.id} is the same"))
-    origins = _origins(order.profile.name, compiled)
+    built = {one.sha256 for one in compiled.built}
+    origins = reuse.origins(order.profile.name, compiled.packages, built=built)
     return replace(done, release=release.summary(sealed), fresh=sealed == wanted, origins=origins)
-
-
-def _origins(profile: str, compiled: Compiled) -> tuple[Origin, ...]:
-    built = set(compiled.built)
-    return tuple(
-        Origin(one.sha256, one.cpv, *(("built", profile) if one in built else ("reused", "")))
-        for one in compiled.packages
-    )
 
 
 def _causes(compiled: Compiled) -> list[str]:
@@ -176,7 +170,7 @@ def _refused(order: Order, done: BuildResult, reasons: list[str]) -> BuildResult
     return replace(done, reasons=tuple(reasons))
 
 
-def _findings(order: Order, compiled: Compiled, *, image: bool) -> gate.Findings:
+def _findings(order: Order, compiled: Compiled, damaged: Sequence[Package], *, image: bool) -> gate.Findings:
     return gate.Findings(
         status=compiled.status,
         ended_well=compiled.ended_well,
@@ -185,7 +179,7 @@ def _findings(order: Order, compiled: Compiled, *, image: bool) -> gate.Findings
         packages=compiled.packages,
         atoms={**compiled.state.system, **compiled.state.world},
         chost=order.profile.chost,
-        damaged=gate.find_damaged(order.pool, compiled.packages),
+        damaged=tuple(package.cpv for package in damaged),
         kernel=image,
         preserved=compiled.state.preserved,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from appliance.model import Figures, Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
-from buildfarm import ccache, failures, harvest, inside, layers, outcome, planning, portage, root
+from buildfarm import ccache, failures, harvest, inside, layers, outcome, planning, portage, provenance, root
 from buildfarm.failures import Effort, Failure, Retry
 from buildfarm.key import TOOLCHAIN, Recipe
 from buildfarm.order import Order, Progress, lend_none, processors
@@ -55,7 +55,12 @@ class Compiled:
 
 def made_of(order: Order) -> str:
     """The identity of the root this order asks for."""
-    rules = {"environment": portage.environment(1), "update": portage.update(1), "chost": order.profile.chost}
+    rules = {
+        "environment": portage.environment(1),
+        "update": portage.update(1),
+        "chost": order.profile.chost,
+        "strict": order.site.farm.strict,
+    }
     return outcome.identity(
         stage=order.build_stage.sha256,
         revisions=[f"{one.repository} {one.revision}" for one in order.snapshots],
@@ -87,7 +92,9 @@ def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = 
     """
     prepared = prepare(order, attempt)
     keys = prepared.keys
-    harvest.note(attempt, prepared.recipes, profile=order.profile.name)
+    name = order.profile.name
+    harvest.note(attempt, prepared.recipes, profile=name)
+    provenance.lay(attempt, prepared.recipes, profile=name, snapshots=order.snapshots)
     chosen = offers(order, prepared, before)
     offered = harvest.offer(attempt, order.pool, order.ledger, chosen, chost=order.profile.chost)
     order.report(Progress("plan", f"{len(keys)} packages, {len(offered)} of them known", status="done"))

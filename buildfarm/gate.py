@@ -1,13 +1,11 @@
 """Decides whether what was built may be published, and gathers what the decision needs."""
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from appliance.model import Package
 from buildfarm import portage
 from buildfarm.index import parse_paragraph
-from buildfarm.pool import Pool
 from buildfarm.portage import Installed
 from buildfarm.resolution import Choice
 from buildfarm.sonames import Absent
@@ -135,13 +133,3 @@ def _some(names: Iterable[str]) -> str:
     ordered = sorted(names)
     more = f" and {len(ordered) - COUNT_SHOWN} more" if len(ordered) > COUNT_SHOWN else ""
     return ", ".join(ordered[:COUNT_SHOWN]) + more
-
-
-def find_damaged(pool: Pool, packages: Sequence[Package]) -> tuple[str, ...]:
-    """Packages whose bytes no longer have the hash they are named by."""
-    damaged = []
-    for package in packages:
-        with pool.file(package.sha256).open("rb") as source:
-            if hashlib.file_digest(source, "sha256").hexdigest() != package.sha256:
-                damaged.append(package.cpv)
-    return tuple(damaged)

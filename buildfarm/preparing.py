@@ -7,7 +7,18 @@ from pathlib import Path
 from appliance.errors import Problem
 from appliance.model import Package
 from appliance.sandbox import Mount, Sandbox
-from buildfarm import fetching, harvest, index, inside, kernel_source, planning, portage, recipes, root
+from buildfarm import (
+    fetching,
+    harvest,
+    index,
+    inside,
+    kernel_source,
+    planning,
+    portage,
+    provenance,
+    recipes,
+    root,
+)
 from buildfarm.key import Recipe, build_key
 from buildfarm.order import Order, Progress, processors
 from buildfarm.portage import State
@@ -45,7 +56,8 @@ class Prepared:
 
 def laid_files(order: Order) -> dict[str, root.Content]:
     """What is laid into the build root; no name of the profile is in it, so that equal ones are equal."""
-    return {**order.configuration, **kernel_source.configuration(order.profile)}
+    files = {**order.configuration, **kernel_source.configuration(order.profile)}
+    return provenance.with_hook(files, order.build_stage.root)
 
 
 def build_sandbox(
@@ -102,6 +114,8 @@ def identify(order: Order, asked: Asked) -> Prepared:
         named(final, asked.resolution),
         final=final,
         kernel_config=kernel_source.options(order.profile),
+        strict=order.site.farm.strict,
+        bashrc=provenance.OWN,
     )
     return Prepared(asked.sandbox, asked.before, asked.resolution, made_of)
 

@@ -17,22 +17,27 @@ def read(
     final: Mapping[str, str] | None = None,
     kernel_config: str = "",
     strict: bool = False,
+    bashrc: str = "bashrc",
 ) -> dict[str, Recipe]:
     """cpv -> recipe of each ebuild that is there; `wanted`: `cat/name-1`, or `cat/name-1::repository`.
 
     `final` is cpv -> slot of all that will be installed; when it is not given, that is what is wanted.
     """
-    answers = inside.ask(sandbox, {"recipes": question(wanted, final=final, strict=strict)})
+    answers = inside.ask(sandbox, {"recipes": question(wanted, final=final, strict=strict, bashrc=bashrc)})
     return understand(
         answers["recipes"], Compilers(view(sandbox)), kernel_config=kernel_config, strict=strict
     )
 
 
 def question(
-    wanted: Sequence[str], *, final: Mapping[str, str] | None = None, strict: bool = False
+    wanted: Sequence[str],
+    *,
+    final: Mapping[str, str] | None = None,
+    strict: bool = False,
+    bashrc: str = "bashrc",
 ) -> dict[str, Any]:
     """The arguments of the question `recipes`, for who asks several at once."""
-    return {"cpvs": list(wanted), "final": dict(final or {}), "strict": strict}
+    return {"cpvs": list(wanted), "final": dict(final or {}), "strict": strict, "bashrc": bashrc}
 
 
 def understand(

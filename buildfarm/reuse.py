@@ -1,70 +1,33 @@
-"""Says of a release which packages were built for it and which it got from whom."""
+"""Says of a release which packages were built for it, and which it got from whom."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
-from appliance.model import Package
+from appliance.model import Origin, Package
 
-
-@dataclass(frozen=True)
-class Origin:
-    """Where one package of a release is from."""
-
-    cpv: str
-    sha256: str
-    how: str
-    """built, kept (the profile's own, of an earlier build) or reused (another profile's)."""
-    profile: str
-    """Who it was built for; empty when nobody noted it."""
-    flags_differ: bool
-    """Shared although it was built with another compiler or other flags: nothing of them is in it."""
-    saved_seconds: float
-    """What its build took when it was built."""
+BUILT, REUSED = "built", "reused"
 
 
-@dataclass(frozen=True)
-class Reuse:
-    """The origins of all packages of a release."""
-
-    origins: tuple[Origin, ...]
-
-    def count(self, how: str) -> int:
-        return sum(origin.how == how for origin in self.origins)
-
-    @property
-    def saved_seconds(self) -> float:
-        return sum(origin.saved_seconds for origin in self.origins if origin.how != "built")
-
-    def __str__(self) -> str:
-        """`3 built, 12 kept, 40 reused (server 38, desktop 2)`."""
-        lenders = Counter(one.profile or "unknown" for one in self.origins if one.how == "reused")
-        whom = ", ".join(f"{name} {count}" for name, count in sorted(lenders.items()))
-        return f"{self.count('built')} built, {self.count('kept')} kept, {self.count('reused')} reused" + (
-            f" ({whom})" if whom else ""
-        )
-
-
-def report(
-    profile: str, packages: Iterable[Package], *, built: Collection[str], keys: Collection[str]
-) -> Reuse:
-    """`built`: sha256 of what this build made; `keys`: the build keys of the profile as it is now."""
-    return Reuse(
-        tuple(
-            Origin(
-                cpv=package.cpv,
-                sha256=package.sha256,
-                how=_how(profile, package, built),
-                profile=package.profile,
-                flags_differ=package.build_key not in keys,
-                saved_seconds=package.seconds,
-            )
-            for package in sorted(packages, key=lambda one: one.cpv)
-        )
+def origins(profile: str, packages: Iterable[Package], *, built: Collection[str]) -> tuple[Origin, ...]:
+    """`built`: sha256 of what this build made; what nobody noted a profile for has an empty one."""
+    return tuple(
+        Origin(one.sha256, one.cpv, BUILT, profile)
+        if one.sha256 in built
+        else Origin(one.sha256, one.cpv, REUSED, one.profile)
+        for one in sorted(packages, key=lambda one: one.cpv)
     )
 
 
-def _how(profile: str, package: Package, built: Collection[str]) -> str:
-    if package.sha256 in built:
-        return "built"
-    return "kept" if package.profile == profile else "reused"
+def sentence(profile: str, found: Iterable[Origin]) -> str:
+    """`3 built, 12 kept, 40 reused (server 38, vm 2)`: kept is what the profile itself had built before."""
+    kinds = Counter((one.origin, one.profile) for one in found)
+    built = sum(count for (origin, _), count in kinds.items() if origin == BUILT)
+    lent = {whom: count for (origin, whom), count in kinds.items() if origin == REUSED and whom != profile}
+    whom = ", ".join(f"{name or 'unknown'} {count}" for name, count in sorted(lent.items()))
+    said = f"{built} built, {kinds[REUSED, profile]} kept, {sum(lent.values())} reused"
+    return f"{said} ({whom})" if whom else said
+
+
+def saved_seconds(packages: Iterable[Package], *, built: Collection[str]) -> float:
+    """What the packages that were not built had taken when they were."""
+    return sum(one.seconds for one in packages if one.sha256 not in built)

@@ -56,6 +56,15 @@ class Releases:
         rows = self.database.rows("SELECT * FROM release_package WHERE release = ? ORDER BY cpv", (release,))
         return [Origin(row["sha256"], row["cpv"], row["origin"], row["profile"]) for row in rows]
 
+    def using(self, sha256: str) -> list[Release]:
+        """The releases that hold a package, the newest first."""
+        rows = self.database.rows(
+            "SELECT release.* FROM release JOIN release_package ON release_package.release = release.id"
+            " WHERE release_package.sha256 = ? ORDER BY release.created_at DESC, release.id DESC",
+            (sha256,),
+        )
+        return [_release(row) for row in rows]
+
     def builder(self, sha256: str) -> str:
         """The profile a package was built for; empty when that is not known."""
         row = self.database.row(

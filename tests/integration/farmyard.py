@@ -47,6 +47,8 @@ class Farmyard:
     install_stage: Stage
     cflags: str = "-O2"
     features: str = ""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """More of /etc/portage."""
     name: str = "one"
     world: tuple[str, ...] = ("app-misc/witness", "app-misc/slow", "sys-kernel/tiny-kernel")
     overlays: tuple[Repository, ...] = ()
@@ -73,6 +75,10 @@ class Farmyard:
     def repository(self) -> Path:
         return self.path / "tiny"
 
+    @property
+    def make_conf(self) -> bytes:
+        return MAKE_CONF.format(cflags=self.cflags, features=self.features).encode()
+
     def profile(self) -> Profile:
         return Profile(
             name=self.name,
@@ -85,7 +91,7 @@ class Farmyard:
             kernel_package="sys-kernel/tiny-kernel",
             kernel_arguments="",
             kernel_config="CONFIG_TINY=y\n",
-            portage={"make.conf": MAKE_CONF.format(cflags=self.cflags, features=self.features).encode()},
+            portage={**self.files, "make.conf": self.make_conf},
             world=self.world,
             disk=DiskLayout((), 0),
             lineage=(self.name,),

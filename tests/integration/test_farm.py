@@ -1,5 +1,6 @@
 """The farm with real Portage: what it builds, reuses, refuses and survives."""
 
+import bz2
 import os
 import signal
 import tarfile
@@ -11,8 +12,9 @@ import pytest
 from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.run import run
-from buildfarm import gpkg, manifest
+from buildfarm import gpkg, layers, manifest, provenance
 from buildfarm.build import BuildResult
+from buildfarm.pool import Pool
 from buildfarm.root import Root
 from buildfarm.signing import verify
 from buildfarm.stage import Stage
@@ -226,3 +228,62 @@ def test_a_new_profile_starts_from_the_root_that_is_most_like_it(grown: Farmyard
     again = grown.build()
     assert again.release
     assert sorted(again.reused) == ALL
+
+
+def vdb(farm: Farmyard, cpv: str, name: str) -> bytes:
+    """A file of /var/db/pkg in the committed root of the farm's profile."""
+    found = layers.find(Root(farm.tree.room("roots") / farm.name).committed(), f"var/db/pkg/{cpv}/{name}")
+    assert found, f"{cpv} has no {name}"
+    return found.read_bytes()
+
+
+def test_a_profile_of_other_flags_builds_what_is_compiled_and_every_package_says_where_it_is_from(
+    grown: Farmyard,
+) -> None:
+    grown.name, grown.cflags = "two", "-O3"
+    # The profile's own bashrc goes on working beside ours.
+    grown.files = {"bashrc": b'post_src_install() { echo own > "${PORTAGE_BUILDDIR}"/build-info/OWN; }\n'}
+    result = grown.build()
+    assert result.reasons == ()
+    assert sorted(result.built) == ALL, "a bashrc is a reason to build"
+    assert vdb(grown, WITNESS, "OWN") == b"own\n"
+    grown.name, grown.cflags = "three", "-O1"
+    result = grown.build()
+    assert sorted(result.built) == [WITNESS, "sys-kernel/tiny-kernel-1"]
+    assert {(one.cpv, one.profile) for one in result.origins} == {
+        (WITNESS, "three"), ("sys-kernel/tiny-kernel-1", "three"),
+        ("app-misc/slow-1", "two"), ("virtual/witness-0", "two"),
+    }  # fmt: skip
+    # Merged from the package, as on every client.
+    lent = provenance.parse(vdb(grown, "virtual/witness-0", provenance.NAME).decode()).facts
+    assert (lent["package"], lent["profile"], lent["CFLAGS"]) == ("virtual/witness-0", "two", "-O3")
+    built = next(one for one in result.origins if one.cpv == WITNESS)
+    said = provenance.read(Pool(grown.tree.room("pool")).file(built.sha256))
+    assert said == provenance.parse(vdb(grown, WITNESS, provenance.NAME).decode())
+    assert said
+    assert (said.facts["profile"], said.facts["CFLAGS"]) == ("three", "-O1")
+    assert said.facts["compiler"].startswith("gcc ")
+    assert {"build key", "build host", "toolchain", "snapshot tiny", "begun"} <= said.facts.keys()
+    assert b"distserver" not in bz2.decompress(vdb(grown, WITNESS, "environment.bz2"))
+
+
+def test_damaged_packages_of_the_pool_are_built_again_and_nothing_else_is(grown: Farmyard) -> None:
+    pool = Pool(grown.tree.room("pool"))
+    there = {package.cpv: pool.file(package.sha256) for package in grown.ledger.packages()}
+    cut, altered = there[WITNESS], there["app-misc/slow-1"]
+    for place, content in (
+        (cut, cut.read_bytes()[:-512]),
+        (altered, altered.read_bytes().replace(b"gpkg-1", b"gpkg-2")),
+    ):
+        place.unlink()
+        place.write_bytes(content)
+    grown.name = "two"
+    first = grown.build()
+    assert first.built == (WITNESS,), "what is cut off was not offered"
+    assert first.release is None, "what is altered was offered, and Portage refused it"
+    second = grown.build()
+    assert second.reasons == ()
+    assert second.built == ("app-misc/slow-1",)
+    assert sorted(place.name for place in (pool.path / "damaged").iterdir()) == sorted(
+        [cut.name, altered.name]
+    )

@@ -1,28 +1,32 @@
 """What a release got from whom."""
 
-from appliance.model import Package
-from buildfarm.reuse import report
+from appliance.model import Origin, Package
+from buildfarm import reuse
 
 
-def package(name: str, *, profile: str, key: str = "k", seconds: float = 10.0) -> Package:
-    return Package(name * 64, f"app-misc/{name}-1", 1, 1, key, 1.0, "", profile=profile, seconds=seconds)
+def package(name: str, profile: str) -> Package:
+    return Package(name * 64, f"app-misc/{name}-1", 1, 1, "key", 1.0, "", profile=profile, seconds=10.0)
+
+
+PACKAGES = [
+    package("d", "desktop"),
+    package("a", "server"),
+    package("b", "server"),
+    package("c", "desktop"),
+    package("e", ""),
+]
 
 
 def test_a_release_says_what_was_built_kept_and_reused_and_from_whom() -> None:
-    packages = [
-        package("d", profile="desktop", key="other"),
-        package("a", profile="server"),
-        package("b", profile="server"),
-        package("c", profile="desktop"),
-        package("e", profile=""),
-    ]
-    reuse = report("server", packages, built={"a" * 64}, keys={"k"})
-    assert [origin.how for origin in reuse.origins] == ["built", "kept", "reused", "reused", "reused"]
-    assert [origin.flags_differ for origin in reuse.origins] == [False, False, False, True, False]
-    assert reuse.saved_seconds == 40.0
-    assert str(reuse) == "1 built, 1 kept, 3 reused (desktop 2, unknown 1)"
+    found = reuse.origins("server", PACKAGES, built={"a" * 64})
+    assert found[0] == Origin("a" * 64, "app-misc/a-1", "built", "server")
+    assert [(one.origin, one.profile) for one in found[1:]] == [
+        ("reused", "server"), ("reused", "desktop"), ("reused", "desktop"), ("reused", ""),
+    ]  # fmt: skip
+    assert reuse.sentence("server", found) == "1 built, 1 kept, 3 reused (unknown 1, desktop 2)"
+    assert reuse.saved_seconds(PACKAGES, built={"a" * 64}) == 40.0
 
 
 def test_a_release_of_its_own_packages_names_nobody() -> None:
-    reuse = report("server", [package("a", profile="server")], built={"a" * 64}, keys={"k"})
-    assert str(reuse) == "1 built, 0 kept, 0 reused"
+    found = reuse.origins("server", [package("a", "server")], built={"a" * 64})
+    assert reuse.sentence("server", found) == "1 built, 0 kept, 0 reused"

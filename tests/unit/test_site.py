@@ -182,6 +182,12 @@ def test_the_bound_of_the_compiler_cache_is_a_size(site: Path) -> None:
     assert "farm.ccache: expected a size" in complaint(site)
 
 
+def test_strict_keys_are_asked_for_in_the_farm_table(site: Path) -> None:
+    assert not read_site(site).farm.strict
+    edit(site / "appliance.toml", "[farm]", "[farm]\nstrict = true")
+    assert read_site(site).farm.strict
+
+
 def test_the_farms_settings_are_read(site: Path) -> None:
     text = 'workers = 3\nmemory = "8 GiB"\nstaleness = "2 d"\nqueue = "redis://10.0.0.1/0"\nport = 8090\n'
     edit(site / "appliance.toml", "jobs = 0\n", f"jobs = 0\n{text}")
