@@ -9,6 +9,8 @@ FIRST_PORT = 3640
 LAST_PORT = 3999
 TOOLCHAINS_PER_HOST = 12
 NICE = 10
+MOST_JOBS = 8
+"""Jobs for each processor of the building host: it preprocesses and links all that others compile."""
 LIFETIME_SECONDS = 3600
 RUNS = {"x86_64": frozenset({"x86_64", "i686"})}
 """What a host's processor runs besides its own programs."""
@@ -91,6 +93,11 @@ class Seat:
     @property
     def name(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+
+def jobs(seats: Sequence[Seat], local: int) -> int:
+    """How many compilers a build starts at a time."""
+    return min(local + sum(seat.slots for seat in seats), local * MOST_JOBS)
 
 
 def distcc_hosts(seats: Sequence[Seat], local: int) -> str:

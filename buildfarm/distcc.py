@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from appliance.sandbox import Bind, Mount
-from buildfarm.cluster import Seat, distcc_hosts
+from buildfarm.cluster import Seat, distcc_hosts, jobs
 from buildfarm.toolchain import OWN, foreign
 from buildfarm.view import View
 
@@ -82,7 +82,6 @@ def prepare(root: View, names: Sequence[str], place: Path) -> Client:
 
 def environment(seats: Sequence[Seat], local: int) -> dict[str, str]:
     """Variables of a build that uses these hosts and `local` processors of its own."""
-    slots = local + sum(seat.slots for seat in seats)
     return {
         "DISTCC_HOSTS": distcc_hosts(seats, local),
         "DISTCC_DIR": str(HOME),
@@ -90,7 +89,7 @@ def environment(seats: Sequence[Seat], local: int) -> dict[str, str]:
         "DISTCC_IO_TIMEOUT": str(IO_SECONDS),
         # `gcc` must stay `gcc`: the name it is rewritten to may be another compiler (compile.c).
         "DISTCC_NO_REWRITE_CROSS": "1",
-        "MAKEOPTS": f"-j{slots}",
+        "MAKEOPTS": f"-j{jobs(seats, local)}",
     }
 
 

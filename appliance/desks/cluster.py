@@ -85,7 +85,8 @@ class ClusterDesk:
         now = self.clock()
         named = {one.name: one for one in self.live.now().compile_hosts}
         with self.store.database.change():
-            kept = {host.name: host for host in self.store.compile_hosts.all()}
+            stored = {host.name: host for host in self.store.compile_hosts.all()}
+            kept = dict(stored)
             for name, host in list(kept.items()):
                 if host.origin == "site" and name not in named:
                     self.store.compile_hosts.remove(name)
@@ -94,7 +95,8 @@ class ClusterDesk:
                 kept[name] = from_site(wanted, kept.get(name))
             settled = [settle(kept[name], now=now) for name in sorted(kept)]
             for host in settled:
-                self.store.compile_hosts.put(host)
+                if host != stored.get(host.name):
+                    self.store.compile_hosts.put(host)
         return settled
 
     def host(self, name: str) -> CompileHost:
@@ -186,7 +188,8 @@ class ClusterDesk:
         return found
 
     def _ask(self, host: CompileHost, port: int, made: Toolchain) -> str:
-        asked = distcc.request(made.names[0], toolchain.SAMPLE)
+        # The compiler names an object after the line that says where its source came from.
+        asked = distcc.request(made.names[0], b'# 1 "probe.c"\n' + toolchain.SAMPLE)
         with TemporaryDirectory(prefix="probe-") as place:
             file = Path(place) / "request"
             file.write_bytes(asked)

@@ -12,6 +12,7 @@ from subprocess import Popen
 
 from appliance.compile_host import CompileHost, HostState
 from appliance.deadline import wait_until
+from appliance.desks.cluster import ClusterDesk
 from appliance.lab import APPLIANCE_ADDRESS, Lan, lan, wait_for_port
 from appliance.model import Tree
 from appliance.overlays import overlay
@@ -20,8 +21,9 @@ from appliance.sandbox import PATH as SANDBOX_PATH
 from appliance.sandbox import Overlay, Sandbox
 from appliance.services import Services
 from buildfarm.lease import Lease
+from buildfarm.orders import Signs
 from buildfarm.probe import Flags
-from buildfarm.toolchain import Wanted
+from buildfarm.toolchain import Toolchain, Wanted
 
 PORT = 8088
 SECONDS = 90.0
@@ -129,6 +131,13 @@ class Yard:
         with running(argv, prefix=self.net.exec_prefix(host), output=place / "log") as process:
             yield process
 
+    def forget(self, made: Toolchain) -> None:
+        """Nobody wants this toolchain any more."""
+        self.services.store.database.execute("DELETE FROM wanted_toolchain WHERE hash = ?", (made.hash,))
+        for suffix in ("json", "sqfs"):
+            (self.services.cluster.toolchains / f"{made.hash}.{suffix}").unlink()
+        self.services.cluster.tend()
+
     def small_tools(self) -> Path:
         """A PATH of busybox and what an installer's initramfs has besides."""
         place = self.path / "bin"
@@ -200,7 +209,7 @@ class Yard:
 
 
 @contextmanager
-def yard(path: Path, stage: Path) -> Iterator[Yard]:
+def yard(path: Path, stage: Path, *, signer: Signs | None = None, taps: int = 0) -> Iterator[Yard]:
     """The cluster's server runs, the calling thread is on its host; agents are started by the test."""
     site = path / "site"
     (site / "profiles" / "one").mkdir(parents=True)
@@ -208,10 +217,15 @@ def yard(path: Path, stage: Path) -> Iterator[Yard]:
     (site / "profiles/one/profile.toml").write_text(PROFILE)
     shutil.copytree(TINY, site / "tiny")
     state = path / "state"
-    with lan("compile", taps=0, clients=ROOMS) as net:
+    with lan("compile", taps=taps, clients=ROOMS) as net:
         argv: list[str | Path] = [sys.executable, "-m", "tests.integration.cluster_server", state, site]
         argv += [APPLIANCE_ADDRESS, str(PORT)]
         with running(argv, prefix=net.exec_prefix("appliance"), output=path / "server.log"):
             wait_for_port(net, "appliance", PORT, seconds=SECONDS)
             with inside(net, "appliance"):
-                yield Yard(path, net, Services(site, Tree(state)), stage)
+                services = Services(site, Tree(state))
+                if signer:
+                    services.cluster = ClusterDesk(
+                        services.live, services.tree, services.store, services.clock, signer
+                    )
+                yield Yard(path, net, services, stage)

@@ -4,7 +4,7 @@ import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,8 @@ from appliance.sandbox import Sandbox
 from appliance.vm import DirectBoot, PoweredOn, Vm, VmDisk, make_disk, power_on
 from buildfarm.cpio import cpio, file, link
 from buildfarm.installer import PROGRAMS, build_installer, decompress
+from buildfarm.stage import Stage
+from tests.integration.compile_yard import PORT, flags, yard
 
 MIB = 1024 * 1024
 MAC = "52:54:00:77:00:01"
@@ -331,3 +333,49 @@ def test_a_probe_says_so_and_switches_the_machine_off(vm: Vm, net: Lan, kernel: 
     with power_on(probe) as machine:
         machine.console.wait_for("distserver: probe ok", seconds=60)
         machine.wait_for_exit(seconds=20)
+
+
+@dataclass(frozen=True)
+class GoodKey:
+    """Signs with the key that the image trusts."""
+
+    keys: Path
+
+    def sign(self, path: Path, signature: Path) -> None:
+        gpg: list[str | Path] = ["gpg", "--homedir", self.keys / "good", "--batch", "--yes"]
+        run([*gpg, "--detach-sign", "-o", signature, path])
+        run(["gpgconf", "--homedir", self.keys / "good", "--kill", "all"])
+
+    def public_keyring(self) -> Path:
+        return self.keys / "good" / "pubring.kbx"
+
+
+def test_an_idle_machine_compiles_and_nothing_is_written_to_its_disk(
+    build_stage: Stage, kernel: Path, image: Path, keys: Path, tmp_path: Path
+) -> None:
+    with (
+        yard(tmp_path / "yard", build_stage.root, signer=GoodKey(keys), taps=1) as made,
+        foreign_dhcp(made.net, tmp_path / "dhcp.log"),
+    ):
+        desk = made.services.cluster
+        made.services.add_machine(MAC, name="idle")
+        desk.lend(MAC, True)
+        token = made.services.desk.lending.token(MAC)
+        words = f"console=ttyS0 quiet distserver=http://{APPLIANCE_ADDRESS}:{PORT} distserver.name=idle"
+        direct = DirectBoot(kernel, image, f"{words} distserver.mode=compile-node distserver.token={token}")
+        disk = VmDisk(tmp_path / "disk.raw", 512 * MIB, serial="D-1")
+        make_disk(disk)
+        directory = tmp_path / "vm"
+        idle = Vm("idle", directory, Firmware.BIOS, mac=MAC, tap=made.net.taps[0], memory_mb=768)
+        idle = replace(idle, disks=(disk,), direct=direct)
+        with power_on(idle, prefix=made.net.exec_prefix("lan")) as machine:
+            made.wait_for_host("idle")
+            root = made.root()
+            made.project(root, 2)
+            with desk.lease(root, 1, flags=flags(12), start_seconds=300) as lease:
+                assert lease.hosts == ("idle",), lease.rejected
+                made.make(lease, root, 12)
+                assert lease.report().remote["idle"] > 0
+            desk.lend(MAC, False)
+            machine.console.wait_for("not needed any more: restarting", seconds=120)
+        assert disk.path.stat().st_blocks == 0

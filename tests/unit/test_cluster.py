@@ -10,7 +10,7 @@ from appliance.compile_host import CompileHost, HostReport, HostState
 from appliance.overlays import overlay
 from appliance.run import run
 from appliance.site_cluster import native_flags, read_cluster
-from buildfarm.cluster import FIRST_PORT, Ordered, Seat, Want, assign, distcc_hosts, render, serving
+from buildfarm.cluster import FIRST_PORT, Ordered, Seat, Want, assign, distcc_hosts, jobs, render, serving
 from buildfarm.distcc import outcome, read_log
 from buildfarm.native import difference, parse_target
 
@@ -83,6 +83,12 @@ def test_the_largest_host_comes_first_and_this_one_last() -> None:
     assert distcc_hosts(seats, 4) == (
         "--localslots=4 --localslots_cpp=16 127.0.0.1:4002/16,lzo 127.0.0.1:4001/2,lzo localhost/4"
     )
+
+
+def test_a_large_cluster_does_not_drown_the_host_that_builds() -> None:
+    assert jobs([], 4) == 4
+    assert jobs([Seat("one", 4001, 8)], 4) == 12
+    assert jobs([Seat("one", 4001, 256)], 4) == 32
 
 
 def test_the_log_tells_what_ran_where() -> None:
