@@ -16,11 +16,14 @@ from pathlib import Path
 
 import waitress
 
-from appliance.desks.backlog import Unwanted
+from appliance.desks.backlog import WARM, Unwanted
+from appliance.door import make_app as make_door
+from appliance.door import serve as serve_door
 from appliance.errors import Problem
 from appliance.foreman import Foreman
-from appliance.model import Tree
+from appliance.model import Job, Tree
 from appliance.overlays import HOME
+from appliance.queue import farm_secret
 from appliance.run import run
 from appliance.services import Services
 from buildfarm.build import Progress
@@ -30,6 +33,8 @@ from webui.pages import make_app
 log = logging.getLogger(__name__)
 
 USER = "distserver"
+DOOR_CAPABILITIES = "chown", "dac_override"
+"""It writes packages as root and the store of the service user; it mounts nothing and binds no low port."""
 BOOT_CAPABILITIES = "net_bind_service", "net_raw"
 DIE_TOGETHER = ["setpriv", "--pdeathsig", "KILL"]
 """A killed `up` must not leave processes behind that hold its ports."""
@@ -69,7 +74,7 @@ def up(asked: Up) -> None:
     services.store.close()
     user = service_user() if _open_to_others(asked.site.resolve(), tree.path) else None
     hand_over(tree, user)
-    asyncio.run(_supervise(asked, user))
+    asyncio.run(_supervise(asked, user, workers=bool(site.farm.port)))
 
 
 def service_user() -> pwd.struct_passwd:
@@ -122,7 +127,7 @@ def unprivileged(user: pwd.struct_passwd | None, capabilities: Sequence[str]) ->
     return [*DIE_TOGETHER, *identity, *bounds, f"--ambient-caps={sets}"]
 
 
-async def _supervise(asked: Up, user: pwd.struct_passwd | None) -> None:
+async def _supervise(asked: Up, user: pwd.struct_passwd | None, *, workers: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -131,6 +136,9 @@ async def _supervise(asked: Up, user: pwd.struct_passwd | None) -> None:
         tasks.create_task(_keep(unprivileged(user, BOOT_CAPABILITIES) + asked.argv("boot"), "boot", stop))
         tasks.create_task(_keep(unprivileged(user, ()) + asked.argv("web"), "web", stop))
         tasks.create_task(_keep(DIE_TOGETHER + asked.argv("farm"), "farm", stop))
+        if workers:
+            words = unprivileged(None, DOOR_CAPABILITIES) + asked.argv("door")
+            tasks.create_task(_keep(words, "door", stop))
 
 
 async def _keep(argv: Sequence[str], name: str, stop: asyncio.Event) -> None:
@@ -239,6 +247,9 @@ def build_job(asked: Up, job: int, jobs: int) -> None:
         log.info("there is no job %d any more", job)
         return
     name = row.profile
+    if row.kind == WARM:
+        _prepare(services, row)
+        return
 
     def show(progress: Progress) -> None:
         log.info("%s: %s", name, progress)
@@ -254,6 +265,27 @@ def build_job(asked: Up, job: int, jobs: int) -> None:
     else:
         said = f"release {result.release.id}" if result.release else "; ".join(result.reasons)
         log.info("%s: %s", name, said)
+
+
+def _prepare(services: Services, job: Job) -> None:
+    """Make the bundle that a worker on another host builds from."""
+    try:
+        services.offer(job, lambda progress: log.info("%s: %s", job.profile, progress))
+    except Exception as failure:
+        message = f"it cannot be offered: {failure}"
+        services.store.jobs.end(job.id, "failed", now=services.clock(), message=message)
+        raise
+
+
+def door(asked: Up) -> None:
+    """The door process: workers on other hosts come here."""
+    tree = Tree(asked.state)
+    services = Services(asked.site, tree)
+    site = services.live.now()
+    address = site.address or servers.interface_address(asked.interface)
+    services.remote.sweep()
+    app = make_door(services.remote, farm_secret(tree))
+    asyncio.run(serve_door(app, address, site.farm.port))
 
 
 def check_programs() -> None:

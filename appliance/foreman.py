@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from appliance.process import parent_of, process_id
-from appliance.queue import BUILDS, Queue, Workers, farm_secret, open_huey
+from appliance.queue import BUILDS, WARM, Queue, Workers, farm_secret, open_huey
 from appliance.run import run
 from appliance.services import Services
 
@@ -32,7 +32,10 @@ class Foreman:
         look_seconds: float,
         lost_seconds: float = LOST_SECONDS,
     ) -> None:
-        """`argv(job, jobs)` is the program that does one job, in a process of its own."""
+        """`argv(job, jobs)` is the program that does one job, in a process of its own.
+
+        For the job of a worker on another host it makes the bundle, or ends the job as failed.
+        """
         self.services = services
         self.argv = argv
         self.look_seconds = look_seconds
@@ -46,6 +49,12 @@ class Foreman:
         self.huey = open_huey(settings.queue, tree, farm_secret(tree))
         self.queue = Queue(self.huey, BUILDS, self._do)
         self.workers = Workers(self.huey, settings.workers)
+        self._offered: dict[int, float] = {}
+        self._preparing: set[int] = set()
+        self.warm: Queue | None = None
+        if settings.port and settings.queue != "sqlite":
+            # Nobody does these here: the workers on other hosts have the other end of this queue.
+            self.warm = Queue(open_huey(settings.queue, tree, farm_secret(tree), WARM), WARM, self._do)
 
     def run(self) -> None:
         """Work until the process is ended; its children end with it."""
@@ -75,6 +84,8 @@ class Foreman:
                 self.services.release_desk.promote_due()
             self._stop_stale()
             self._release()
+            if self.warm:
+                self._offer(self.warm)
         except Exception:
             log.exception("the farm goes on")
 
@@ -92,6 +103,36 @@ class Foreman:
                 log.info("%s: starting, %s", job.profile, decision.why)
                 self.queue.put(job.id, decision.jobs, priority=-place)
                 self._released[job.id] = now
+
+    def _offer(self, queue: Queue) -> None:
+        """Give workers on other hosts what nobody here is free for; they build packages, not releases."""
+        remote, now = self.services.remote, time.monotonic()
+        remote.close_idle()
+        free = remote.free()
+        for build, decision in self.services.backlog.decide(self._released, elsewhere=free) if free else ():
+            if decision.starts:
+                log.info("%s: offered to workers on other hosts", build.profile)
+                remote.open(build)
+        waiting = {job.id for job in self.services.store.jobs.waiting(WARM)}
+        self._offered = {job: at for job, at in self._offered.items() if job in waiting}
+        old = {job for job, at in self._offered.items() if now - at >= self.lost_seconds}
+        for lost in old - queue.pending() if old else ():
+            del self._offered[lost]
+        for job in sorted(waiting - set(self._offered) - self._preparing):
+            if remote.is_prepared(job):
+                queue.put(job, 0, priority=-job)
+                self._offered[job] = now
+            else:
+                self._preparing.add(job)
+                threading.Thread(target=self._prepare, args=(job,), daemon=True).start()
+
+    def _prepare(self, job: int) -> None:
+        """Stage and snapshots may have to be made first: in a process of its own, beside the loop."""
+        try:
+            run(self.argv(job, 0), on_line=lambda line: log.info("%s", line), ok=ANY_STATUS)
+        finally:
+            self._preparing.discard(job)
+            self.bell.set()
 
     def _stop_stale(self) -> None:
         for job in self.services.backlog.stale():

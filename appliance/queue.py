@@ -21,7 +21,7 @@ from appliance.model import Tree
 
 log = logging.getLogger(__name__)
 
-BUILDS = "builds"
+BUILDS, WARM = "builds", "warm"
 SECRET_BYTES = 32
 IDLE_SECONDS = 1.0
 FIELDS = ("id", "name", "priority", "args")
@@ -84,9 +84,9 @@ def read_secret(file: Path) -> bytes:
     return text.encode()
 
 
-def open_huey(url: str, tree: Tree, secret: bytes) -> Huey:
+def open_huey(url: str, tree: Tree, secret: bytes, kind: str = BUILDS) -> Huey:
     """A queue of this farm alone, although a Redis may serve several."""
-    name = f"distserver{hashlib.sha256(b'name' + secret).hexdigest()[:12]}"
+    name = f"distserver{kind}{hashlib.sha256(b'name' + secret).hexdigest()[:12]}"
     if url == "sqlite":
         file = tree.room("queue") / "queue.sqlite"
         return SqliteHuey(name, filename=str(file), results=False, serializer=Tickets(secret))
@@ -97,8 +97,12 @@ class Queue:
     """Numbers of jobs on their way to whoever does them. Losing any of them loses nothing but time."""
 
     def __init__(self, huey: Huey, name: str, do: Callable[[int, int], None]) -> None:
+        def task(job: int, jobs: int) -> None:
+            do(job, jobs)
+
         self.huey = huey
-        self._task = huey.task(name=name)(do)
+        # Defined here, since huey names a task by its module: who puts it in and who takes it out are two.
+        self._task = huey.task(name=name)(task)
 
     def put(self, job: int, jobs: int, *, priority: int) -> None:
         """`jobs`: packages at a time; a larger priority is done first. Raises what a dead Redis raises."""

@@ -18,6 +18,7 @@ from appliance.desks.failures import FailureDesk
 from appliance.desks.packages import PackageDesk
 from appliance.desks.planning import PlanningDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
+from appliance.desks.remote import RemoteDesk
 from appliance.desks.sync import SyncDesk
 from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
@@ -68,6 +69,7 @@ class Services:
         self.failures = FailureDesk(self.store, clock)
         self.packages = PackageDesk(tree, self.store)
         self.sync = SyncDesk(self.live, tree, self.store, clock)
+        self.remote = RemoteDesk(self.store, tree, clock)
         self.backlog = BacklogDesk(self.live, self.store, clock, self.sources)
         self.planning = PlanningDesk(self.live, tree, self.store, clock, self.sync)
 
@@ -196,6 +198,17 @@ class Services:
             kind = leading_kind(one.kind.value for one in result.failed)
             self.store.jobs.end(job, "failed", now=self.clock(), message=message, log=log_name, failure=kind)
         return result
+
+    def offer(self, job: Job, progress: Callable[[Progress], None]) -> None:
+        """Make what a worker on another host builds a profile's packages from."""
+        site = self.live.now()
+        profile = find_profile(site, job.profile)
+        self.sync.prepare(lambda text: progress(Progress("snapshot", text)), profile)
+        self._fetch_distfiles(site, progress)
+        tools = Tools(
+            take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site), now=self.clock
+        )
+        self.remote.prepare(job.id, site, profile, progress, tools)
 
     def _fetch_distfiles(self, site: Site, progress: Callable[[Progress], None]) -> None:
         for repository in site.repositories:

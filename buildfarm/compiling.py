@@ -98,6 +98,7 @@ def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = 
     chosen = offers(order, prepared, before)
     offered = harvest.offer(attempt, order.pool, order.ledger, chosen, chost=order.profile.chost)
     order.report(Progress("plan", f"{len(keys)} packages, {len(offered)} of them known", status="done"))
+    order.tools.get_distfiles(prepared.distfiles({package.cpv for package in offered}))
     for missed in fetch_sources(order, attempt, prepared, offered):
         order.report(Progress("distfiles", missed.reason, missed.cpv, status="failed"))
     ran, built = _emerge_until_done(order, attempt, prepared, to_build_again(prepared, offered))

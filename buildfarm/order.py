@@ -67,6 +67,10 @@ class MakeInstaller(Protocol):
     ) -> object: ...
 
 
+def leave(names: Sequence[str], /) -> None:
+    """The distfiles are there already, or their packages fail and say so."""
+
+
 class TakeSnapshots(Protocol):
     def __call__(
         self, repositories: Sequence[Repository], room: Path, /, *, regenerate: Regenerate
@@ -94,6 +98,8 @@ class Tools:
     make_installer: MakeInstaller = build_installer
     lend: Lend = lend_none
     """Compile hosts for one run of emerge in this sandbox."""
+    get_distfiles: Callable[[Sequence[str]], None] = leave
+    """Called with the names that missing packages are made from, before they are built."""
     now: Callable[[], float] = time.time
     live_releases: Callable[[str], Sequence[Path]] = lambda profile: ()
     """Directories of the releases of a profile that a channel or a machine still names."""

@@ -1,6 +1,6 @@
 """Finds out, before anything is built, what a root will consist of and which packages of it are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from buildfarm.portage import State
 from buildfarm.resolution import Question, QuestionKind, Resolution
 from buildfarm.root import Attempt
 
+DISTFILE = "distfile "
+"""How the part of a recipe begins that is a distfile."""
 USABLE = ("installed", "provided", "available")
 ONLY_NOTES = frozenset({QuestionKind.SKIPPED, QuestionKind.INSTALLED_MASKED})
 """Questions with which emerge can go on."""
@@ -52,6 +54,11 @@ class Prepared:
     def keys(self) -> dict[str, str]:
         """cpv -> build key."""
         return {cpv: build_key(recipe) for cpv, recipe in self.recipes.items()}
+
+    def distfiles(self, known: Collection[str]) -> list[str]:
+        """Names of what all packages but these (cpvs) are made from."""
+        parts = [name for cpv, recipe in self.recipes.items() if cpv not in known for name in recipe.parts]
+        return sorted({name.removeprefix(DISTFILE) for name in parts if name.startswith(DISTFILE)})
 
 
 def laid_files(order: Order) -> dict[str, root.Content]:

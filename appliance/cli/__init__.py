@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance import daemon, demo
-from appliance.cli import cluster, failure, gc, machine, package, plan, queue, release, sync
+from appliance.cli import cluster, failure, gc, machine, package, plan, queue, release, sync, worker
 from appliance.cli.base import DEFAULT_STATE, Commands, services
 from appliance.daemon import Up
 from appliance.errors import Problem
@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("profile")
     commands.add("login", cmd_login, "print a one-time link to the web page")
-    for group in (cluster, failure, gc, machine, package, plan, queue, release, sync):
+    for group in (cluster, failure, gc, machine, package, plan, queue, release, sync, worker):
         group.add(commands)
 
     stage = commands.group("stage", "stages")
@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--firmware", type=Firmware, choices=tuple(Firmware), default=Firmware.UEFI)
 
     made = commands.add("process", cmd_process, "one of the processes of `up`")
-    made.add_argument("name", choices=("boot", "farm", "web", "build"))
+    made.add_argument("name", choices=("boot", "farm", "web", "door", "build"))
     made.add_argument("--interface", required=True)
     made.add_argument("--job", type=int, default=0, help="of build: the number of the job")
     made.add_argument("--jobs", type=int, default=0, help="of build: packages at a time")
@@ -113,7 +113,7 @@ def cmd_process(asked: argparse.Namespace) -> int:
     if asked.name == "build":
         daemon.build_job(what, asked.job, asked.jobs)
         return 0
-    processes = {"boot": daemon.boot, "farm": daemon.farm, "web": daemon.web}
+    processes = {"boot": daemon.boot, "farm": daemon.farm, "web": daemon.web, "door": daemon.door}
     processes[asked.name](what)
     return 0
 

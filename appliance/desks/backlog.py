@@ -17,6 +17,8 @@ from appliance.store.jobs import Wanted
 from buildfarm.order import processors
 
 KIND = "build"
+WARM = "warm"
+"""A job of a worker on another host: it builds packages, and the build here reuses them."""
 RECENT = 5
 MEMORY_SHARE = 0.8
 """Of the machine's memory, when the site does not say how much builds may have."""
@@ -138,15 +140,35 @@ class BacklogDesk:
                 if job.profile in wanted:
                     self.store.jobs.supersede(job.id, now=now)
 
-    def decide(self, released: Iterable[int] = ()) -> list[tuple[Job, Decision]]:
-        """Waiting jobs in their order, with what happens to each. `released`: already given to a worker."""
+    def decide(self, released: Iterable[int] = (), *, elsewhere: int = 0) -> list[tuple[Job, Decision]]:
+        """Waiting jobs in their order, with what happens to each.
+
+        `released`: already given to a worker. `elsewhere`: so many workers on other hosts are free, and the
+        question is what starts there, each inputs once; memory here does not matter for that.
+        """
+        now, rules, taken = self.clock(), self.rules(), set(released)
         waiting = {job.profile: job for job in self.store.jobs.waiting(KIND)}
-        taken = set(released)
-        tasks = [task_of(job) for job in waiting.values() if job.id not in taken]
-        now = self.clock()
+        warming = self.warming()
         inside = [running_of(job) for job in self._running()]
         inside += [Running(task_of(job), now) for job in waiting.values() if job.id in taken]
-        return [(waiting[one.task.profile], one) for one in schedule(tasks, inside, self.rules(), now)]
+        inside += [Running(_weightless(task_of(job)), now) for job in warming.values()]
+        rules = replace(rules, workers=rules.workers + len(warming))
+        if elsewhere:
+            rules = replace(rules, workers=len(inside) + elsewhere, memory_bytes=ENDLESS)
+        open_ = [job for job in waiting.values() if job.id not in taken and job.profile not in warming]
+        if elsewhere:
+            open_ = [job for job in open_ if not self._was_elsewhere(job)]
+        decisions = schedule(map(task_of, open_), inside, rules, now)
+        return [(waiting[one.task.profile], one) for one in decisions]
+
+    def _was_elsewhere(self, build: Job) -> bool:
+        """Whether these inputs of a profile were with a worker on another host: now they are built here."""
+        return any(job.inputs == build.inputs for job in self.store.jobs.recent(WARM, build.profile))
+
+    def warming(self) -> dict[str, Job]:
+        """Profile -> the job of a worker on another host that builds its packages, or is asked to."""
+        running = [job for job in self.store.jobs.running() if job.kind == WARM]
+        return {job.profile: job for job in (*self.store.jobs.waiting(WARM), *running)}
 
     def stale(self) -> list[Job]:
         """Running builds that must make way for newer inputs."""
@@ -187,6 +209,12 @@ class BacklogDesk:
         now, rules = self.clock(), self.rules()
         inside = [running_of(job) for job in self._running()]
         waiting = [one for _, one in self.decide()]
+        warming = self.warming()
+        waiting += [
+            Decision(task_of(job), False, _elsewhere(warming[job.profile]))
+            for job in self.store.jobs.waiting(KIND)
+            if job.profile in warming
+        ]
         jobs = self.store.jobs.all(200)
         last = {job.profile: job for job in reversed(jobs) if job.kind == KIND and job.state not in HIDDEN}
         return Board(
@@ -203,6 +231,19 @@ class BacklogDesk:
 
 
 HIDDEN = ("waiting", "replaced")
+ENDLESS = 1 << 62
+
+
+def _weightless(task: Task) -> Task:
+    """A task whose memory another host has."""
+    return replace(task, expected=replace(task.expected, memory_bytes=0))
+
+
+def _elsewhere(job: Job) -> str:
+    if job.state == "waiting":
+        return "its packages are offered to a worker on another host"
+    said = f": {job.message}" if job.message else ""
+    return f"{job.owner.partition('@')[0]} builds its packages{said}"
 
 
 def kind_of(job: Job) -> str:

@@ -15,6 +15,7 @@ from appliance.store.questions import Questions
 from appliance.store.releases import Releases
 from appliance.store.snapshots import Snapshots
 from appliance.store.tokens import Tokens
+from appliance.store.workers import Workers
 
 
 class Store:
@@ -28,6 +29,7 @@ class Store:
         self.jobs = Jobs(self.database)
         self.claims = Claims(self.database)
         self.history = History(self.database)
+        self.workers = Workers(self.database)
         self.packages = Packages(self.database)
         self.questions = Questions(self.database)
         self.compile_hosts = CompileHosts(self.database)

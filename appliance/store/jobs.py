@@ -103,11 +103,30 @@ class Jobs:
             (state, now, message, log, failure, job, *ENDED),
         )
 
+    def lease(self, job: int, owner: str, *, until: float) -> bool:
+        """A worker on another host says that it still runs a job; False: the job is not its own any more."""
+        found = self.database.execute(
+            "UPDATE job SET lease_until = ? WHERE id = ? AND owner = ? AND state = 'running'",
+            (until, job, owner),
+        )
+        return found.rowcount == 1
+
     def interrupt_dead(self, *, now: float) -> list[Job]:
-        """Jobs whose process is gone become `interrupted`; they are returned."""
-        dead = [job for job in self.running() if _is_local(job.owner) and process_id(job.owner) is None]
+        """Jobs whose process is gone, or whose lease is over, become `interrupted`; they are returned."""
+        over = {
+            row["id"]
+            for row in self.database.rows(
+                "SELECT id FROM job WHERE state = 'running' AND lease_until < ?", (now,)
+            )
+        }
+        dead = [
+            job
+            for job in self.running()
+            if job.id in over or (_is_local(job.owner) and process_id(job.owner) is None)
+        ]
         for job in dead:
-            self.end(job.id, "interrupted", now=now, message="the process that ran it is gone")
+            self.end(job.id, "interrupted", now=now, message=f"{who(job.owner)} that ran it is gone")
+            self.database.execute("DELETE FROM claim WHERE owner = ?", (job.owner,))
         return dead
 
     def get(self, job: int) -> Job | None:
@@ -161,6 +180,10 @@ class Jobs:
 
     def _select(self, rest: str, values: tuple[object, ...] = ()) -> list[Job]:
         return [_job(row) for row in self.database.rows(f"SELECT * FROM job {rest}", values)]
+
+
+def who(owner: str) -> str:
+    return "the process" if _is_local(owner) else f"the worker {owner.partition('@')[0]}"
 
 
 def _is_local(owner: str) -> bool:

@@ -4,7 +4,9 @@ A child takes its ticket as a build does, waits while a file `hold` is there, pu
 """
 
 import argparse
+import asyncio
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -15,11 +17,15 @@ from pathlib import Path
 from appliance.daemon import DIE_TOGETHER
 from appliance.deadline import wait_until
 from appliance.desks.backlog import Unwanted
+from appliance.desks.remote import RemoteDesk
+from appliance.door import make_app, serve
 from appliance.foreman import Foreman
 from appliance.model import Job, Release, Tree
 from appliance.overlays import example_site
+from appliance.queue import farm_secret
 from appliance.run import running
 from appliance.services import Services
+from appliance.store import Store
 
 DEADLINE_SECONDS = 60.0
 PROFILE = 'parent = ["vm"]\ndescription = "{name}"\n'
@@ -102,6 +108,26 @@ class Yard:
         return found
 
 
+@contextmanager
+def door(path: Path) -> Iterator[str]:
+    """The farm's door over the state below `path`, as a process; its URL."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    argv: list[str | Path] = [sys.executable, "-m", "tests.integration.backlogyard", "door", path]
+    with running([*DIE_TOGETHER, *argv, "--port", str(port)], output=path / "door.log"):
+
+        def opened() -> bool | None:
+            with socket.socket() as asked:
+                return asked.connect_ex(("127.0.0.1", port)) == 0 or None
+
+        def said() -> str:
+            return (path / "door.log").read_text()
+
+        wait_until(opened, seconds=DEADLINE_SECONDS, what="the door opens", last_seen=said)
+        yield f"http://127.0.0.1:{port}"
+
+
 def child(yard: Yard, job: int) -> None:
     services = yard.services()
     row = services.store.jobs.get(job)
@@ -120,11 +146,16 @@ def child(yard: Yard, job: int) -> None:
 
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("farm", "child"))
+    parser.add_argument("what", choices=("farm", "child", "door"))
     parser.add_argument("path", type=Path)
     parser.add_argument("--job", type=int, default=0)
+    parser.add_argument("--port", type=int, default=0)
     asked = parser.parse_args(argv)
     yard = Yard(asked.path)
+    if asked.what == "door":
+        app = make_app(RemoteDesk(Store(yard.tree.store), yard.tree, time.time), farm_secret(yard.tree))
+        asyncio.run(serve(app, "127.0.0.1", asked.port))
+        return
     if asked.what == "child":
         child(yard, asked.job)
         return

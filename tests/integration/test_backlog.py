@@ -173,3 +173,36 @@ def test_newer_inputs_stop_a_build_only_after_the_bound_and_its_successor_is_fin
         yard.hold.unlink()
         yard.wait_for("both are done", {"done": 2, "running": 0, "waiting": 0, "replaced": 1})
     assert yard.published() == {"a": 2}
+
+
+def test_what_nobody_here_is_free_for_is_offered_to_another_host_once(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as url:
+        yard = Yard.make(tmp_path, "a b c", queue=url, workers=1)
+        with (yard.site / "appliance.toml").open("a") as file:
+            file.write("port = 8090\n")
+        services = yard.services()
+        foreman = Foreman(services, lambda job, jobs: ["true"], look_seconds=1000, lost_seconds=0.0)
+        foreman.step()
+        assert services.remote.active() == []
+        services.store.workers.seen("builder2", now=services.clock())
+        foreman.step()
+        (offered,) = services.remote.active()
+        assert offered.profile == "b"
+        (services.tree.room("orders") / f"{offered.id}.bundle").write_text("{}")
+
+        def queued() -> bool | None:
+            foreman.step()
+            return (foreman.warm is not None and foreman.warm.pending() == {offered.id}) or None
+
+        wait_until(queued, seconds=DEADLINE_SECONDS, what="the worker is called")
+        why = {one.task.profile: one.why for one in services.backlog.board().waiting}
+        assert why["b"] == "its packages are offered to a worker on another host"
+        assert services.remote.take("builder2@1", offered.id) == b"{}"
+        services.remote.note("builder2@1", offered.id, "compiling")
+        why = {one.task.profile: one.why for one in services.backlog.board().waiting}
+        assert why["b"] == "builder2 builds its packages: compiling"
+        services.remote.end("builder2@1", offered.id, "failed", "no compiler")
+        foreman.step()
+        # c is next; b was offered once and is built here now.
+        assert [job.profile for job in services.remote.active()] == ["c"]
+        assert not (services.tree.room("orders") / f"{offered.id}.bundle").exists()

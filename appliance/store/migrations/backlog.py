@@ -33,4 +33,6 @@ STEP: tuple[str, ...] = (
             until REAL
         )""",
     "CREATE INDEX claim_owner ON claim (owner)",
+    "ALTER TABLE job ADD COLUMN lease_until REAL",
+    "CREATE TABLE worker (name TEXT PRIMARY KEY, seen_at REAL NOT NULL)",
 )
