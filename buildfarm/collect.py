@@ -150,10 +150,12 @@ class Collector:
             repository = _repository(image)
             if repository not in newest or image.stat().st_mtime > newest[repository].stat().st_mtime:
                 newest[repository] = image
+        current = {one.image for one in self.store.snapshots.all().values()}
         found = []
         for image in images:
             revision, stat = image.name.partition(".")[0].partition("-")[0], image.stat()
             reasons = [f"release {keeping.some(named[revision])} was made of it"] if revision in named else []
+            reasons += ["it is the current one"] if image.name in current else []
             reasons += ["it is the newest of its repository"] if image in newest.values() else []
             reasons += ["it is young"] if rules.is_young(stat.st_mtime) else []
             found.append(Fate("snapshot", image.name, stat.st_size, tuple(reasons), image))
@@ -322,5 +324,6 @@ def _remove(path: Path) -> None:
         return
     if path.suffix == ".sqfs":
         # An image without what is known of it is one that is not there.
-        path.with_suffix(".json").unlink(missing_ok=True)
+        for kept in (".json", ".advisories.json"):
+            path.with_suffix(kept).unlink(missing_ok=True)
     path.unlink(missing_ok=True)

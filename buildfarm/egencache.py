@@ -1,5 +1,6 @@
 """Brings metadata/md5-cache of a tree up to date with the egencache of a stage's Portage."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,6 +12,9 @@ from appliance.run import run
 from appliance.sandbox import Bind
 from buildfarm import root
 from buildfarm.snapshot import Regenerate
+from buildfarm.survey import CACHE
+
+log = logging.getLogger(__name__)
 
 # The whole of egencache runs in a sandbox without network: one more for each ebuild trebles its time.
 FEATURES = "-news -sandbox -usersandbox -network-sandbox -ipc-sandbox -pid-sandbox -mount-sandbox"
@@ -23,12 +27,20 @@ def regenerator(stage_root: Path, main: str, say: Callable[[str], None]) -> Rege
 
     def regenerate(name: str, tree: Path, masters: Sequence[Snapshot]) -> None:
         say(f"making the metadata cache of repository {name}")
-        update_cache(stage_root, main, name, tree, masters)
+        update_cache(stage_root, main, name, tree, masters, say=say)
 
     return regenerate
 
 
-def update_cache(stage_root: Path, main: str, name: str, tree: Path, masters: Sequence[Snapshot]) -> None:
+def update_cache(
+    stage_root: Path,
+    main: str,
+    name: str,
+    tree: Path,
+    masters: Sequence[Snapshot],
+    *,
+    say: Callable[[str], None] = log.info,
+) -> None:
     """egencache --update in the stage, with the masters mounted; raises Problem when it fails outright.
 
     A single ebuild that cannot be sourced is no failure: Portage says so when it is asked for that package.
@@ -56,3 +68,14 @@ def update_cache(stage_root: Path, main: str, name: str, tree: Path, masters: Se
             f"egencache of repository {name} ended with status {done.status}:\n"
             + "\n".join(done.stdout.strip().splitlines()[-TAIL_LINES:])
         )
+    left = unreadable(tree)
+    if left:
+        say(f"{len(left)} ebuilds of {name} cannot be read by this Portage, such as {left[0]}")
+
+
+def unreadable(tree: Path) -> list[str]:
+    """The ebuilds without a cache entry."""
+    ebuilds = sorted(tree.glob("*/*/*.ebuild"))
+    cached = tree / CACHE
+    names = (f"{path.parent.parent.name}/{path.stem}" for path in ebuilds)
+    return [name for name in names if not (cached / name).is_file()]

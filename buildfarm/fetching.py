@@ -13,7 +13,7 @@ from appliance.sandbox import Bind, Image, Mount, Overlay, Sandbox
 from buildfarm import inside, root
 from buildfarm.distfiles import Dist, mismatch, parse_manifest
 from buildfarm.key import Recipe
-from buildfarm.snapshot import staging
+from buildfarm.snapshot import clean, staging
 
 SIDE_BY_SIDE = 4
 """Fetching waits for others' servers, not for our processors."""
@@ -95,6 +95,7 @@ def fetch(place: Place, wanted: Iterable[Need], settings: FarmSettings, *, say: 
     the packages that lack something, each with a sentence of what to do; the others can be compiled.
     """
     place.distfiles.mkdir(parents=True, exist_ok=True)
+    clean(place.distfiles)
     missing = lacking(wanted, place.distfiles)
     if missing and settings.fetch:
         size = sum({dist.name: dist.size_bytes for one in missing for dist in one.dists}.values())

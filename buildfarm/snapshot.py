@@ -107,11 +107,8 @@ def local_tree(repository: Repository) -> Path:
 
 @contextmanager
 def staging(room: Path) -> Iterator[Path]:
-    """A scratch directory on the file system of the images; what a killed process left there goes first."""
+    """A scratch directory on the file system of the images; clean() removes it when we are killed."""
     with _locked(room / ".staging.lock"):
-        for left in room.glob(f"{STAGING}*"):
-            if _is_nobodys(left):
-                shutil.rmtree(left)
         place = Path(tempfile.mkdtemp(prefix=STAGING, dir=room))
         held = os.open(place, os.O_RDONLY)
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -120,6 +117,14 @@ def staging(room: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(place)
         os.close(held)
+
+
+def clean(room: Path) -> None:
+    """Remove the scratch directories of processes that were killed."""
+    with _locked(room / ".staging.lock"):
+        for left in room.glob(f"{STAGING}*"):
+            if _is_nobodys(left):
+                shutil.rmtree(left)
 
 
 @contextmanager

@@ -213,7 +213,7 @@ class SyncDesk:
                 raise Problem("the site has no profile whose stage could make the metadata cache")
             say(f"making the metadata cache of {name}")
             place = self.take_stage(chosen.stage, self.tree, say)
-            update_cache(place.root, site.repositories[0].name, name, tree, tuple(masters))
+            update_cache(place.root, site.repositories[0].name, name, tree, tuple(masters), say=say)
 
         return regenerate
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from appliance.model import Snapshot, SyncKind
 from appliance.run import run
 from buildfarm.reference import exclusive
-from buildfarm.snapshot import present, publish, staging
+from buildfarm.snapshot import clean, present, publish, staging
 from buildfarm.survey import Survey, of_image
 from buildfarm.sync import archive, git, local, rsync
 from buildfarm.sync.base import Asked, Fetch, Fetched, refusal
@@ -39,6 +39,7 @@ def synchronise(asked: Asked) -> Synchronised:
     try quick is lost by that, nor by a kill at any moment.
     """
     asked.work.mkdir(parents=True, exist_ok=True)
+    clean(asked.room)
     with exclusive(asked.work / "lock"):
         fetched = KINDS[asked.repository.sync](asked)
         if fetched is None:

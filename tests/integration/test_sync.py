@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.model import Repository, RepositoryState, Snapshot, SyncKind
+from appliance.overlays import HOME
 from appliance.run import run
 from buildfarm.sync import Asked, synchronise
+from tests.crash import killed
 from tests.integration.mirrors import (
     GEMATO,
     ArchiveMirror,
@@ -225,6 +228,34 @@ def test_a_kill_while_the_snapshot_is_made_leaves_nothing_half_done(mirror: Mirr
     assert len(list(snapshots.glob(".snapshot-*"))) == 1
     assert yard.sync().image.exists()
     assert list(snapshots.glob(".snapshot-*")) == []
+
+
+@pytest.mark.parametrize("mirror", [SyncKind.GIT, SyncKind.SNAPSHOT], indirect=True, ids=["git", "snapshot"])
+def test_a_kill_before_any_change_of_the_state_keeps_the_old_snapshot(mirror: Mirror, yard: Yard) -> None:
+    mirror.release(at=NOW)
+    first = yard.sync()
+    survived = 0
+    for number in (*range(22), 40):
+        change(mirror, f"change {number}")
+        mirror.release(at=NOW + number)
+        survived += not killed(yard.path, number, yard.sync)
+        assert "app-misc/witness/witness-1.ebuild" in listing(first)
+        second = yard.sync()
+        assert second.revision != first.revision
+        assert "README" in listing(second)
+        assert list(yard.path.glob("snapshots/.snapshot-*")) == []
+        first = second
+    assert survived < 5
+
+
+def test_a_full_disk_keeps_the_old_snapshot_and_the_next_synchronisation_goes_on(tmp_path: Path) -> None:
+    """On a small file system of its own."""
+    script = HOME / "tests" / "integration" / "full_sync.py"
+    private = ["unshare", "--mount", "--propagation=private"]
+    env = {"PYTHONPATH": str(HOME)}
+    said = run([sys.executable, script, tmp_path], prefix=private, env=env).stdout.splitlines()
+    assert said[-1] == "held"
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()
 
 
 # git

@@ -88,3 +88,15 @@ def test_every_command_of_the_readme_exists() -> None:
     assert [
         command for command in sorted(used) if not re.search(rf"^\s+{command}\b", shown, re.MULTILINE)
     ] == []
+
+
+def test_repositories_are_shown_without_being_synchronised(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    assert main([*before, "sync", "--list", *site]) == 0
+    said = capsys.readouterr().out
+    assert "distserver" in said
+    assert "never" in said
+    assert main([*before, "sync", *site, "gentoo"]) == 1
+    assert "has no repository gentoo" in capsys.readouterr().err

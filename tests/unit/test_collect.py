@@ -191,14 +191,24 @@ def test_snapshots_that_releases_were_made_of_stay_and_so_does_the_newest_of_eac
     room = press.tree.room("snapshots")
     revision = one.snapshot.partition(":")[2]
     for number, (name, repository) in enumerate(
-        ((revision, "gentoo"), ("0" * 40, "gentoo"), ("1" * 40, "gentoo"), ("2" * 40 + "-abcd", "guru"))
+        (
+            (revision, "gentoo"),
+            ("0" * 40, "gentoo"),
+            ("3" * 40, "gentoo"),
+            ("1" * 40, "gentoo"),
+            ("2" * 40 + "-abcd", "guru"),
+        )
     ):
         (room / f"{name}.sqfs").write_bytes(b"image")
         (room / f"{name}.json").write_text(json.dumps({"name": repository}))
         os.utime(room / f"{name}.sqfs", (press.clock.now + number,) * 2)
+    # A person forced an older tree: it is what builds take, though a newer image is there.
+    older = {"revision": "3" * 40, "image": f"{'3' * 40}.sqfs"}
+    press.store().snapshots.succeeded("gentoo", source="", validator="", now=1.0, **older)
     press.clock.now += 9 * DAY
     fates = press.desk().collect(dry_run=False)
     assert gone(fates, "snapshot") == {f"{'0' * 40}.sqfs"}
+    assert reasons(fates, older["image"]) == ("it is the current one",)
     assert not (room / f"{'0' * 40}.json").exists()
     assert reasons(fates, f"{revision}.sqfs") == (f"release {one.id} was made of it",)
 
