@@ -12,6 +12,7 @@ from pathlib import Path
 from appliance.backlog import leading_kind
 from appliance.boot import BootDesk
 from appliance.channels import Channels
+from appliance.desks.advisories import AdvisoryDesk
 from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.cluster import ClusterDesk
 from appliance.desks.failures import FailureDesk
@@ -70,7 +71,8 @@ class Services:
         self.packages = PackageDesk(tree, self.store)
         self.sync = SyncDesk(self.live, tree, self.store, clock)
         self.remote = RemoteDesk(self.store, tree, clock)
-        self.backlog = BacklogDesk(self.live, self.store, clock, self.sources)
+        self.advisories = AdvisoryDesk(self.live, tree, self.sync)
+        self.backlog = BacklogDesk(self.live, self.store, clock, self.sources, self.advisories.of)
         self.planning = PlanningDesk(self.live, tree, self.store, clock, self.sync)
 
     # machines

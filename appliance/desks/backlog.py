@@ -2,7 +2,7 @@
 
 import hashlib
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,13 +51,20 @@ class Board:
 
 class BacklogDesk:
     def __init__(
-        self, live: LiveSite, store: Store, clock: Callable[[], float], sources: Callable[[], str]
+        self,
+        live: LiveSite,
+        store: Store,
+        clock: Callable[[], float],
+        sources: Callable[[], str],
+        advisories: Callable[[Profile], Mapping[str, str]] = lambda profile: {},
     ) -> None:
         self.live = live
         self.store = store
         self.clock = clock
         self.sources = sources
         """A hash of all repositories as they are now."""
+        self.advisories = advisories
+        """What is vulnerable in a profile: its build goes first."""
 
     def rules(self) -> Rules:
         site = self.live.now()
@@ -91,13 +98,21 @@ class BacklogDesk:
         now, inputs = self.clock(), self.inputs(profile, sources)
         recent = self.store.jobs.recent(KIND, profile.name)
         last = recent[0] if recent else None
-        wanted = Wanted(profile.name, inputs, now, self._expected(recent), work=self._work(profile, sources))
-        if last and last.state in ("failed", "interrupted"):
+        failed = last is not None and last.state in ("failed", "interrupted")
+        if last and last.inputs == inputs and not (failed or again):
+            return None
+        wanted = Wanted(
+            profile.name,
+            inputs,
+            now,
+            self._expected(recent),
+            security=bool(self.advisories(profile)),
+            work=self._work(profile, sources),
+        )
+        if last and failed:
             since, successor = min(last.wanted_at, now), last.successor and last.state == "interrupted"
             wanted = replace(wanted, since=since, successor=successor)
             return self._retry(wanted, recent) if last.inputs == inputs else wanted
-        if last and last.inputs == inputs and not again:
-            return None
         return wanted
 
     def _retry(self, wanted: Wanted, recent: list[Job]) -> Wanted:

@@ -13,12 +13,16 @@ from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
 from appliance.model import Package, Tree
 from appliance.overlays import example_site
-from appliance.run import CommandFailed
+from appliance.run import CommandFailed, run
 from appliance.services import Services
 from appliance.store import Store
 from appliance.store.history import Effort, Subject
+from buildfarm import outcome
 from buildfarm.meter import Reading, Tally
 from buildfarm.order import Progress
+from buildfarm.outcome import Outcome
+from buildfarm.portage import Installed, State
+from buildfarm.root import Head, Root
 
 DAY = 24 * 3600.0
 PROFILE = 'parent = ["vm"]\ndescription = "another one"\n'
@@ -292,3 +296,34 @@ def test_a_job_that_did_not_fail_has_no_kind(services: Services) -> None:
     run_job(services, "vm", "done")
     (job,) = services.store.jobs.recent("build", "vm")
     assert kind_of(job) == ""
+
+
+GLSA = """<glsa id="202611-01"><affected><package name="sys-apps/sed" arch="*">
+<unaffected range="ge">4.9</unaffected><vulnerable range="lt">4.9</vulnerable>
+</package></affected></glsa>"""
+
+
+def test_a_profile_with_something_vulnerable_goes_first(
+    services: Services, desk: BacklogDesk, tmp_path: Path
+) -> None:
+    desk.refresh()
+    assert starting(desk) == ["other", "vm"]
+    place = tmp_path / "tree/metadata/glsa"
+    place.mkdir(parents=True)
+    (place / "glsa-202611-01.xml").write_text(GLSA)
+    image = services.tree.room("snapshots") / "new.sqfs"
+    run(["mksquashfs", tmp_path / "tree", image, "-quiet", "-no-progress"])
+    image.with_suffix(".json").write_text("{}")
+    source = services.live.now().repositories[0].source
+    services.store.snapshots.succeeded(
+        "distserver", source=source, revision="new", image=image.name, validator="", now=services.clock()
+    )
+    own = Root(services.tree.room("roots") / "vm")
+    own.path.mkdir()
+    Head("stage", ("000001",)).write(own.path / "head")
+    sed = Installed("sys-apps/sed-4.8", 1, 1, "0")
+    outcome.write(Outcome("old", ("000001",), {}, State({}, (sed,), {}, {}), ()), own)
+    assert services.advisories.of(services.live.now().profiles["vm"]) == {"sys-apps/sed-4.8": "202611-01"}
+    desk.refresh()
+    assert starting(desk) == ["vm", "other"]
+    assert desk.board().waiting[0].why == "a security update"
