@@ -21,7 +21,7 @@ from appliance.model import (
 )
 from appliance.repositories import REPOSITORY, SYNC, read_repositories, read_schedule
 from appliance.schema import Keys, Kind, check, parse_size, parse_span, read_toml
-from appliance.site_cluster import native_flags, read_cluster
+from appliance.site_cluster import FLAG_FILES, native_flags, read_cluster
 
 COMPILE_HOST = Keys(
     {"name": Kind.TEXT, "address": Kind.TEXT, "slots": Kind.INTEGER, "arch": Kind.TEXT},
@@ -189,8 +189,10 @@ def _read_profiles(path: Path, complaints: list[str]) -> dict[str, dict[str, Any
             near = difflib.get_close_matches(stray, PROFILE_FILES, n=1)
             expected = f"did you mean {near[0]}?" if near else f"expected {', '.join(sorted(PROFILE_FILES))}"
             complaints.append(f"{place / stray}: unknown file, {expected}")
-        for one in sorted(file for file in (place / "portage").rglob("*") if file.is_file()):
-            complaints += native_flags(one, one.read_text(encoding="utf-8", errors="replace"))
+        for name in sorted(FLAG_FILES):
+            start = place / "portage" / name
+            for one in sorted(file for file in (start, *start.rglob("*")) if file.is_file()):
+                complaints += native_flags(one, one.read_text(encoding="utf-8", errors="replace"))
         raw[place.name] = document
     if not raw:
         complaints.append(f"{path / 'profiles'}: no profile, expected at least one NAME/profile.toml")

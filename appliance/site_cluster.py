@@ -9,6 +9,8 @@ from appliance.compile_host import NAME
 from appliance.model import SiteHost
 
 NATIVE = re.compile(r"-m(?:arch|tune|cpu)=native\b")
+FLAG_FILES = frozenset({"make.conf", "env", "bashrc", "profile"})
+"""What of /etc/portage sets flags; a patch may well speak of them."""
 
 
 def read_cluster(

@@ -25,7 +25,8 @@ log = logging.getLogger(__name__)
 
 FIRST_PORT = 4001
 RELAY_SECONDS = 20.0
-FIRST_SAMPLES = 6
+FIRST_SAMPLES = 4
+"""Two of them are a probe's, when there was one."""
 EVERY_SAMPLE = 50
 """So many compilations of a host go by until another one is done again here."""
 LOOK_SECONDS = 1.0

@@ -1,7 +1,7 @@
 """What -march=native means on this machine, as flags that mean the same on every machine."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from appliance.errors import Problem
 from appliance.run import Argument, CommandFailed, run
@@ -32,13 +32,13 @@ def difference(native: Mapping[str, str], plain: Mapping[str, str]) -> list[str]
     return flags
 
 
-def resolve(compiler: str, prefix: list[Argument] | None = None) -> list[str]:
+def resolve(compiler: str, *, prefix: Sequence[Argument] = ()) -> list[str]:
     """Ask a compiler; raises Problem when it does not know this processor."""
 
     def ask(*words: str) -> dict[str, str]:
         try:
             argv = [compiler, *words, "-Q", "--help=target"]
-            return parse_target(run(argv, prefix=prefix or [], env={"LC_ALL": "C"}).stdout)
+            return parse_target(run(argv, prefix=prefix, env={"LC_ALL": "C"}).stdout)
         except (CommandFailed, FileNotFoundError) as failure:
             raise Problem(f"{compiler} does not tell what -march=native is: {failure}") from failure
 

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from appliance.errors import Problem
 from appliance.run import CommandFailed, run
 from appliance.sandbox import Bind, Sandbox
-from buildfarm import distcc, inside
+from appliance.site_cluster import NATIVE
+from buildfarm import distcc, inside, native
 from buildfarm.cluster import Seat
 from buildfarm.elf import section
 from buildfarm.toolchain import Wanted
@@ -64,6 +65,20 @@ def read_flags(sandbox: Sandbox) -> Flags:
     said = inside.ask(sandbox, {"flags": {}})["flags"]
     wanted = Wanted(said["CHOST"], said["CC"], said["CXX"])
     return Flags(wanted, tuple(shlex.split(said["CFLAGS"])), tuple(shlex.split(said["CXXFLAGS"])))
+
+
+def check_flags(sandbox: Sandbox, flags: Flags) -> None:
+    """Raise Problem, with what it means here, when flags leave the processor to whoever compiles.
+
+    A site is checked when it is read; a repository's own profile may say it, too.
+    """
+    for name, words in (("CFLAGS", flags.cflags), ("CXXFLAGS", flags.cxxflags)):
+        if bad := next((word for word in words if NATIVE.fullmatch(word)), None):
+            means = " ".join(native.resolve(flags.wanted.programs[0], prefix=sandbox.prefix()))
+            raise Problem(
+                f"{name} of the profile has {bad}, which is another processor on each host",
+                hint=f"the processor of this server would be: {means}",
+            )
 
 
 def expect(sandbox: Sandbox, flags: Flags, place: Path) -> dict[str, Made]:

@@ -291,12 +291,14 @@ class ClusterDesk:
     ) -> Iterator[Lease]:
         """Compile hosts for one build in this root. Without any that answers it costs nothing.
 
+        Raises Problem when the flags are other ones on every host (-march=native).
         Hosts that fail their probe, return wrong objects or break down again and again are quarantined.
         """
         if not any(host.state is HostState.READY for host in self.hosts()):
             yield lease.empty(processors)
             return
         flags = flags or probe.read_flags(sandbox)
+        probe.check_flags(sandbox, flags)
         made = self.toolchain(sandbox, flags, identity=identity)
         self.want(made)
         invited = self._invited(made, start_seconds)

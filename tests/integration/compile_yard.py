@@ -147,12 +147,13 @@ class Yard:
             (place / "gpgv").symlink_to("/usr/bin/gpgv")
         return place
 
-    def project(self, sandbox: Sandbox, files: int) -> None:
-        """A directory /src in a root: so many C files, each some work for a compiler."""
+    def project(self, sandbox: Sandbox, files: int, *, weight: int = 1) -> None:
+        """A directory /src in a root: so many C files, each `weight` times some work for a compiler."""
         upper = next(mount.upper for mount in sandbox.mounts if isinstance(mount, Overlay))
         (upper / "src").mkdir()
+        more = "".join(f"MANY(9{one})\n" for one in range(5 * (weight - 1)))
         for number in range(files):
-            (upper / f"src/f{number}.c").write_text(SOURCE.replace("NUMBER", str(number)))
+            (upper / f"src/f{number}.c").write_text(SOURCE.replace("NUMBER", str(number)) + more)
         (upper / "src/Makefile").write_text(
             "all: $(patsubst %.c,%.o,$(wildcard *.c))\n%.o: %.c\n\t$(CC) $(CFLAGS) -c $< -o $@\n"
         )

@@ -370,6 +370,17 @@ def test_a_person_can_probe_a_host(cluster: Cluster) -> None:
     assert {made.hash: wrong for made, wrong in found} == {made.hash: "" for made in cluster.made.values()}
 
 
+def test_native_flags_are_refused_with_what_they_mean_here(cluster: Cluster) -> None:
+    desk = cluster.yard.services.cluster
+    with (
+        pytest.raises(Problem, match="has -march=native") as caught,
+        desk.lease(cluster.yard.root(), 1, flags=flags(12, "-O2", "-march=native")),
+    ):
+        raise AssertionError("it was leased")
+    assert "-march=" in caught.value.hint
+    assert "native" not in caught.value.hint
+
+
 def test_without_any_host_a_lease_costs_nothing(cluster: Cluster, tmp_path: Path) -> None:
     tree = Tree(tmp_path)
     alone = ClusterDesk(cluster.yard.services.live, tree, Store(tree.store), time.time)

@@ -59,7 +59,7 @@ ACTING = {
 ALLOWED_FROM_APPLIANCE = {
     "boot", "channels", "compile_host", "console", "deadline", "enter", "errors", "facts", "install",
     "kconfig", "kernel_choice", "lab", "model", "overlays",
-    "run", "sandbox", "site", "statement", "store", "timeline", "vm",
+    "run", "sandbox", "site", "site_cluster", "statement", "store", "timeline", "vm",
 }  # fmt: skip
 
 

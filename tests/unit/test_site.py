@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import Firmware, SyncKind
+from appliance.model import Firmware, SiteHost, SyncKind
 from appliance.overlays import example_site
 from appliance.site import find_profile, read_site
 
@@ -288,3 +288,26 @@ def test_a_bad_repository_names_file_key_and_what_was_expected(
 def test_a_git_address_may_be_written_like_a_path(repositories: Path, site: Path) -> None:
     edit(repositories, "https://example.org/gentoo.git", "git@example.org:gentoo.git")
     assert read_site(site).repositories[0].uri == "git@example.org:gentoo.git"
+
+
+def test_native_flags_are_refused_wherever_flags_are_set_but_not_in_a_patch(site: Path) -> None:
+    portage = site / "profiles" / "vm" / "portage"
+    for name in ("env/fast.conf", "patches/app-misc/x/x.patch"):
+        (portage / name).parent.mkdir(parents=True, exist_ok=True)
+        (portage / name).write_text('CFLAGS="-O3 -march=native"\n')
+    with pytest.raises(Problem) as caught:
+        read_site(site)
+    assert f"{portage}/env/fast.conf:1: -march=native is the processor of whoever compiles" in str(
+        caught.value
+    )
+    assert "x.patch" not in str(caught.value)
+
+
+def test_compile_hosts_are_read(site: Path) -> None:
+    with (site / "appliance.toml").open("a") as file:
+        file.write(
+            '\n[cluster]\nbuilders = ["10.0.0.6"]\n[[cluster.host]]\nname = "b7"\naddress = "10.0.0.7"\n'
+        )
+    read = read_site(site)
+    assert read.compile_hosts == (SiteHost("b7", "10.0.0.7"),)
+    assert read.builders == ("10.0.0.6",)
