@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON ?= /usr/bin/python3
 FIRMWARE ?= uefi
 
-.PHONY: demo test lint bench setup lock clean
+.PHONY: demo test lint bench bench-farm setup lock clean
 
 demo: setup
 	$(VENV)/bin/distserver demo --firmware $(FIRMWARE)
@@ -21,6 +21,10 @@ lint: setup
 # One JSON object a line on standard output, progress on standard error.
 bench: setup
 	@$(VENV)/bin/python -m tests.bench
+
+# CASES="bound distcc" for some of them.
+bench-farm: setup
+	@$(VENV)/bin/python -m tests.benches $(CASES)
 
 setup: $(VENV)/ready
 

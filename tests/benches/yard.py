@@ -48,7 +48,7 @@ class Yard:
     names: tuple[str, ...]
 
 
-def make_yard(place: Path, warm: Tree, *, profiles: int, classes: int) -> Yard:
+def make_yard(place: Path, warm: Tree, *, profiles: int, classes: int, workers: int = 1) -> Yard:
     """A new site and state; stages and distfiles are those of `warm`, packages are none."""
     shutil.rmtree(place, ignore_errors=True)
     repository = place / "repository"
@@ -69,6 +69,8 @@ def make_yard(place: Path, warm: Tree, *, profiles: int, classes: int) -> Yard:
     shutil.rmtree(site / "profiles" / "vm")
     _edit(site / "appliance.toml", "builtin:portage", str(repository))
     _edit(site / "profiles/amd64/profile.toml", "sys-kernel/distserver-kernel", "sys-kernel/tiny-kernel")
+    with (site / "appliance.toml").open("a") as file:
+        file.write(f"workers = {workers}\n")
     names = tuple(f"p{number:02}" for number in range(profiles))
     for number, name in enumerate(names):
         own = site / "profiles" / name
