@@ -206,6 +206,10 @@ class Profile:
     """Where new releases go first."""
     promote_after_seconds: float | None = None
     """How long a release is on canary before it goes to stable by itself; None: a person promotes it."""
+    hold: bool = True
+    """A package that does not build stays at its version, so that the others are published."""
+    boot: bool = False
+    """A virtual machine must install a release and boot it before it is published."""
 
 
 class SyncKind(Enum):

@@ -25,7 +25,7 @@ from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
 from appliance.facts import normal_mac
 from appliance.live import LiveSite
-from appliance.model import Event, Job, Machine, MachineState, Profile, Site, Tree
+from appliance.model import Event, Job, Machine, MachineState, Profile, Release, Site, Tree
 from appliance.overlays import example_site
 from appliance.site import find_profile
 from appliance.store import Store
@@ -171,6 +171,8 @@ class Services:
             live_releases=self.release_desk.in_use,
             lend=self.cluster.lease,
             now=self.clock,
+            not_due=self.failures.not_due,
+            rehearse=self._rehearse,
         )
         job = self.backlog.take(profile, ticket).id
         try:
@@ -181,6 +183,7 @@ class Services:
             self.planning.note(name, result.questions)
             if result.release is not None:
                 self.release_desk.publish(result.release, origins=result.origins)
+                self.failures.hold(name, result.held)
                 if result.fresh:
                     Trials(self.tree.room("trials")).prune(self.release_desk.in_use())
         except BaseException as failure:
@@ -211,6 +214,11 @@ class Services:
             take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site), now=self.clock
         )
         self.remote.prepare(job.id, site, profile, progress, tools)
+
+    def _rehearse(self, stage: Tree, release: Release) -> str:
+        from appliance.rehearsal import rehearse  # which makes Services of its own
+
+        return rehearse(self.live.path, self.tree, stage, release)
 
     def _fetch_distfiles(self, site: Site, progress: Callable[[Progress], None]) -> None:
         for repository in site.repositories:

@@ -65,6 +65,7 @@ PROFILE = Keys(
             {"package": Kind.TEXT, "source": Kind.TEXT, "base": Kind.TEXT, "arguments": Kind.TEXT}
         ),
         "release": Keys({"channel": Kind.TEXT, "promote_after": Kind.SPAN}),
+        "gate": Keys({"hold": Kind.BOOLEAN, "boot": Kind.BOOLEAN}),
         "disk": Keys(
             {
                 "min_size": Kind.SIZE,
@@ -281,6 +282,8 @@ def _profile(
         lineage=lineage,
         channel=_channel(file, folded.get("release", {}), complaints),
         promote_after_seconds=parse_span(folded.get("release", {}).get("promote_after", "")),
+        hold=folded.get("gate", {}).get("hold", True),
+        boot=folded.get("gate", {}).get("boot", False),
     )
 
 

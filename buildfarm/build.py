@@ -1,11 +1,12 @@
 """Builds a profile and publishes it as a release, or says why not."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance import kernel_choice
-from appliance.model import Origin, Package, Profile, Release, Site, Tree
+from appliance.model import Held, Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, reuse, root
 from buildfarm.compiling import Compiled, WrongObjects, compile_profile, made_of, recall
@@ -20,6 +21,7 @@ from buildfarm.preparing import build_sandbox, laid_files
 from buildfarm.resolution import Question
 from buildfarm.root import Attempt
 from buildfarm.signing import Signer
+from buildfarm.space import full_disk_is_a_problem
 from buildfarm.tarball import Member, read_directory, write_tar
 from buildfarm.trial import Offer, Trials
 
@@ -39,6 +41,8 @@ class BuildResult:
     origins: tuple[Origin, ...] = ()
     """Of the packages of the release; a reused one's profile is empty where the ledger does not know it."""
     failed: tuple[Failure, ...] = ()
+    held: tuple[Held, ...] = ()
+    """What the release leaves at an older version."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Build keys of everything that was wanted."""
     questions: tuple[Question, ...] = ()
@@ -62,7 +66,7 @@ def build_profile(
     Problem when the profile cannot be built at all: an unknown atom, no stage, a build under way.
     """
     own = root.Root(tree.room("roots").resolve() / profile.name)
-    with own.lock():
+    with own.lock(), full_disk_is_a_problem(tree.path):
         if left := own.leftover():
             kept = harvest.gather(left, Pool(tree.room("pool").resolve()), packages)
             progress(Progress("packages", f"kept {len(kept)} packages of an interrupted build"))
@@ -72,16 +76,18 @@ def build_profile(
         known = _known_outcome(order, own, identity)
         attempt = own.begin(order.build_stage.sha256)
         try:
-            compiled = recall(known) if known else compile_profile(order, attempt, _packages_before(own))
+            compiled = recall(known) if known else None
+            if compiled is None:
+                order, compiled = compile_profile(order, attempt, _packages_before(own))
         except WrongObjects as wrong:
             progress(Progress("cluster", f"building again without compile hosts: {wrong}", status="failed"))
             own.discard()
             order, attempt = order.without_hosts(), own.begin(order.build_stage.sha256)
-            compiled = compile_profile(order, attempt, _packages_before(own))
+            order, compiled = compile_profile(order, attempt, _packages_before(own))
         result = _publish(order, attempt, compiled)
         if result.release and not known:
             own.commit()
-            _remember(order, own, identity, compiled)
+            _remember(order, own, made_of(order), compiled)
         else:
             own.discard()
         return result
@@ -124,7 +130,8 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         release=None,
         built=tuple(package.cpv for package in compiled.built),
         reused=tuple(package.cpv for package in compiled.reused),
-        failed=compiled.failures,
+        failed=(*compiled.failures, *compiled.earlier),
+        held=order.held,
         keys=compiled.keys,
         questions=compiled.questions,
         logs=order.logs,
@@ -146,7 +153,7 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
     inspector = Inspector(order.pool, Signer(order.tree.room("keys")))
     sealed = release.find(order.tree.room("releases"), wanted, inspector)
     if sealed is None:
-        reasons = _try(order, content, wanted, listing)
+        reasons = _try(order, content, wanted, listing) or _rehearse(order, content, wanted, inspector)
         if reasons:
             return _refused(order, done, reasons)
         sealed = release.seal(content, wanted, releases=order.tree.room("releases"), inspector=inspector)
@@ -269,3 +276,21 @@ def _try(order: Order, content: release.Content, wanted: Manifest, listing: str)
     if not reasons:
         order.report(Progress("gate", f"{len(client.installed)} packages installed", status="done"))
     return reasons
+
+
+def _rehearse(order: Order, content: release.Content, wanted: Manifest, inspector: Inspector) -> list[str]:
+    """Let a virtual machine install and boot the candidate when the profile asks for it; once is enough."""
+    passed = order.tree.room("rehearsals") / f"{wanted.content}.passed"
+    if not order.profile.boot or order.tools.rehearse is None or passed.exists():
+        return []
+    order.report(Progress("gate", "a virtual machine installs and boots it", status="begin"))
+    stage = Tree(order.tree.path / "rehearsals" / order.profile.name)
+    shutil.rmtree(stage.path, ignore_errors=True)
+    try:
+        sealed = release.seal(content, wanted, releases=stage.room("releases"), inspector=inspector)
+        reason = order.tools.rehearse(stage, release.summary(sealed))
+    finally:
+        shutil.rmtree(stage.path, ignore_errors=True)
+    if not reason:
+        passed.touch()
+    return [reason] if reason else []

@@ -4,13 +4,26 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from appliance.model import Figures, Package
+from appliance.errors import Problem
+from appliance.model import FailureRecord, Figures, Held, Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
-from buildfarm import ccache, failures, harvest, inside, layers, outcome, planning, portage, provenance, root
+from buildfarm import (
+    ccache,
+    failures,
+    harvest,
+    holds,
+    inside,
+    layers,
+    outcome,
+    planning,
+    portage,
+    provenance,
+    root,
+)
 from buildfarm.failures import Effort, Failure, Retry
 from buildfarm.key import TOOLCHAIN, Recipe
 from buildfarm.order import Order, Progress, lend_none, processors
@@ -51,6 +64,8 @@ class Compiled:
     """Build keys of everything that was wanted."""
     questions: tuple[Question, ...] = ()
     """What the resolver noted and could go on with."""
+    earlier: tuple[Failure, ...] = ()
+    """Of versions that failed in this build and are held back since."""
 
 
 def made_of(order: Order) -> str:
@@ -85,12 +100,75 @@ def recall(known: Outcome) -> Compiled:
     )
 
 
-def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = ()) -> Compiled:
-    """Lay the configuration, offer known packages, run emerge, take what it finished into the pool.
+@dataclass
+class _Tally:
+    """What the rounds of one build came to."""
 
-    `before`: the packages the root was committed with. Raises Unresolved when the resolver has questions.
+    keys: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, Failure] = field(default_factory=dict)
+    built: dict[str, Package] = field(default_factory=dict)
+
+    def add(self, compiled: Compiled) -> Compiled:
+        """The last round's outcome with what all of them built, wanted and failed."""
+        self.keys |= compiled.keys
+        self.failed |= {one.package: one for one in compiled.failures}
+        self.built |= {one.sha256: one for one in compiled.built}
+        return replace(
+            compiled,
+            built=tuple(self.built.values()),
+            reused=tuple(one for one in compiled.reused if one.sha256 not in self.built),
+            keys=dict(self.keys),
+            earlier=tuple(one for one in self.failed.values() if one not in compiled.failures),
+        )
+
+
+def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = ()) -> tuple[Order, Compiled]:
+    """Build what is missing; when all that fails may stay at its version it is held back and the rest built.
+
+    `before`: the packages the root was committed with. The order that comes back is the one that was built:
+    it has the holds in its configuration. Raises Unresolved when the resolver has questions.
     """
-    prepared = prepare(order, attempt)
+    plain, may_hold = order, order.profile.hold
+    first: Compiled | None = None
+    tally = _Tally()
+    while True:
+        try:
+            prepared = prepare(order, attempt)
+        except Problem:
+            if not order.held:
+                raise
+            if first:  # the others cannot do without the new versions
+                return plain, first
+            order, may_hold = plain, False
+            continue
+        tally.keys |= prepared.keys
+        known = order.tools.not_due(order.profile.name, prepared.keys)
+        held = _may_stay([one.cpv for one in known], prepared, before) if may_hold else ()
+        if not held:
+            _skip(order, attempt, known)
+            compiled = tally.add(_compile(order, attempt, prepared, before))
+            first = first or compiled
+            held = _may_stay([one.package for one in compiled.failures], prepared, before) if may_hold else ()
+        if not held:
+            return order, compiled
+        order.report(Progress("packages", "; ".join(f"{one.cpv} waits, {one.at} stays" for one in held)))
+        both = (*order.held, *held)
+        order = replace(plain, held=both, configuration=holds.mask_files(plain.configuration, both))
+
+
+def _may_stay(cpvs: Sequence[str], prepared: Prepared, before: Sequence[Package]) -> tuple[Held, ...]:
+    return holds.stand_ins(cpvs, prepared.before.installed, before) if cpvs else ()
+
+
+def _skip(order: Order, attempt: Attempt, known: Sequence[FailureRecord]) -> None:
+    """Let what failed under the same key fail at once, the others are built beside it."""
+    if known:
+        files = {**laid_files(order), **failures.skip_files(known)}
+        root.lay(attempt.upper, order.build_stage.root, files, over=attempt.layers)
+
+
+def _compile(order: Order, attempt: Attempt, prepared: Prepared, before: Sequence[Package]) -> Compiled:
+    """Offer known packages, run emerge, take what it finished into the pool."""
     keys = prepared.keys
     name = order.profile.name
     harvest.note(attempt, prepared.recipes, profile=name)
@@ -161,7 +239,7 @@ def _emerge_until_done(
     while True:
         ran = _try(order, attempt, prepared, again, efforts[-1])
         built += harvest.gather(attempt, order.pool, order.ledger, ran.figures)
-        step = failures.next_step(ran.failures, efforts, holdable=())
+        step = failures.next_step(ran.failures, efforts)
         if not ran.failures or not isinstance(step, Retry):
             return ran, list({package.sha256: package for package in built}.values())
         order.report(Progress("packages", f"again: {step.reason}"))

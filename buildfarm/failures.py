@@ -214,37 +214,26 @@ class Retry:
 
 
 @dataclass(frozen=True)
-class Hold:
-    """Leave these at the version that is installed, and build the others."""
-
-    cpvs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class GiveUp:
-    """Nothing to try before something changes."""
+    """Nothing to try before something changes; what may stay at its version can be held back."""
 
     cpvs: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What was tried in this attempt: how emerge ran, and which packages it was to leave alone."""
+    """How emerge ran."""
 
     jobs: int
     make_jobs: int
     local: bool = False
-    held: tuple[str, ...] = ()
 
 
-def next_step(
-    failures: Sequence[Failure], efforts: Sequence[Effort], *, holdable: Collection[str]
-) -> Retry | Hold | GiveUp:
+def next_step(failures: Sequence[Failure], efforts: Sequence[Effort]) -> Retry | GiveUp:
     """What to do after emerge ended with failures; `efforts` are those made so far, the newest last.
 
     A failure of a compile host is tried once more without any, with half the jobs. Want of memory is tried
-    once more alone on the machine. All others would fail again: their packages stay at the old version if
-    they can, else the build ends.
+    once more alone on the machine. All others would fail again.
     """
     last = efforts[-1]
     kinds = {failure.kind for failure in failures if not failure.remembered}
@@ -253,10 +242,7 @@ def next_step(
     if FailureKind.DISTCC in kinds and not any(effort.local for effort in efforts):
         half = max(1, last.make_jobs // 2)
         return Retry(local=True, jobs=max(1, last.jobs // 2), make_jobs=half, reason="a compile host failed")
-    stuck = tuple(sorted(failure.package for failure in failures))
-    if stuck and set(stuck) <= set(holdable) and not set(stuck) & set(last.held):
-        return Hold(stuck)
-    return GiveUp(stuck)
+    return GiveUp(tuple(sorted(failure.package for failure in failures)))
 
 
 def due(record: FailureRecord, now: float) -> bool:

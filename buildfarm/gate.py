@@ -69,7 +69,7 @@ def root_reasons(findings: Findings) -> list[str]:
         found.append(f"in the index but not installed in the root: {_some(_name(i) for i in strange)}")
     found += _foreign(findings)
     if findings.damaged:
-        found.append(f"damaged in the pool: {_some(findings.damaged)}")
+        found.append(f"damaged in the pool: {_some(findings.damaged)}; the next build makes them again")
     if findings.preserved:
         found.append(
             f"old libraries are only kept for packages that still use them: {_some(findings.preserved)};"

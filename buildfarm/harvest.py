@@ -69,6 +69,7 @@ def offer(
         for name, package in named.items():
             place = attempt.pkgdir / name
             place.parent.mkdir(parents=True, exist_ok=True)
+            place.unlink(missing_ok=True)  # built in this attempt, before something was held
             link_or_copy(pool.file(package.sha256), place)
         (attempt.pkgdir / "Packages").write_text(index.make_local(chost, named))
         # Until the attempt ends this is what keeps them in the pool.

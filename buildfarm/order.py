@@ -9,7 +9,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from appliance.model import Package, Profile, Repository, Site, Snapshot, StageSource, Tree
+from appliance.model import (
+    FailureRecord,
+    Held,
+    Package,
+    Profile,
+    Release,
+    Repository,
+    Site,
+    Snapshot,
+    StageSource,
+    Tree,
+)
 from appliance.sandbox import Sandbox
 from buildfarm import kernel_source, lease, root, stage
 from buildfarm.egencache import regenerator
@@ -101,8 +112,12 @@ class Tools:
     get_distfiles: Callable[[Sequence[str]], None] = leave
     """Called with the names that missing packages are made from, before they are built."""
     now: Callable[[], float] = time.time
+    not_due: Callable[[str, Mapping[str, str]], Sequence[FailureRecord]] = lambda profile, keys: ()
+    """What failed in a profile under just these keys (cpv -> key) and is not to be compiled again yet."""
     live_releases: Callable[[str], Sequence[Path]] = lambda profile: ()
     """Directories of the releases of a profile that a channel or a machine still names."""
+    rehearse: Callable[[Tree, Release], str] | None = None
+    """Let a virtual machine install what is sealed in a state directory of its own; why it could not."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +138,8 @@ class Order:
     """Files of every machine of this profile, relative to /."""
     logs: Path
     started: float
+    held: tuple[Held, ...] = ()
+    """What stays at an older version; the configuration says so."""
 
     @property
     def pool(self) -> Pool:

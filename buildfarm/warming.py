@@ -87,7 +87,7 @@ def warm(bundle: Bundle, tree: Tree, hands: Hands, report: Report, *, jobs: int 
     with own.lock():
         if left := own.leftover():
             harvest.gather(left, order.pool, order.ledger)
-        compiled = compile_profile(order, own.begin(order.build_stage.sha256))
+        _, compiled = compile_profile(order, own.begin(order.build_stage.sha256))
         if compiled.status == 0:
             own.commit()
         else:

@@ -2,11 +2,23 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from appliance.model import DiskLayout, FarmSettings, Package, Profile, Repository, Site, StageSource, Tree
+from appliance.model import (
+    DiskLayout,
+    FailureRecord,
+    FarmSettings,
+    Package,
+    Profile,
+    Release,
+    Repository,
+    Site,
+    StageSource,
+    Tree,
+)
 from buildfarm.build import BuildResult, Progress, Tools, build_profile
 from buildfarm.stage import Stage
 
@@ -53,6 +65,13 @@ class Farmyard:
     world: tuple[str, ...] = ("app-misc/witness", "app-misc/slow", "sys-kernel/tiny-kernel")
     overlays: tuple[Repository, ...] = ()
     """Repositories beside the tiny one."""
+    hold: bool = True
+    boot: bool = False
+    rehearse: Callable[[Tree, Release], str] | None = None
+    not_due: Callable[[str, Mapping[str, str]], Sequence[FailureRecord]] = lambda profile, keys: ()
+    now: Callable[[], float] = time.time
+    watch: Callable[[Progress], None] | None = None
+    """Called with every progress, beside `seen`."""
     live: tuple[str, ...] = ()
     """Releases that machines still have."""
     settings: FarmSettings = field(default_factory=FarmSettings)
@@ -95,6 +114,8 @@ class Farmyard:
             world=self.world,
             disk=DiskLayout((), 0),
             lineage=(self.name,),
+            hold=self.hold,
+            boot=self.boot,
         )
 
     def tools(self) -> Tools:
@@ -104,6 +125,9 @@ class Farmyard:
             make_installer=lambda build_root, target_root, key, output, shelf: output.write_bytes(
                 b"an installer"
             ),
+            now=self.now,
+            not_due=self.not_due,
+            rehearse=self.rehearse,
             live_releases=lambda profile: [self.tree.room("releases") / name for name in self.live],
         )
 
@@ -119,7 +143,13 @@ class Farmyard:
         site = self.site()
         profile = site.profiles[self.name]
         self.seen.clear()
-        return build_profile(site, profile, self.tree, self.ledger, self.seen.append, tools=self.tools())
+
+        def report(progress: Progress) -> None:
+            self.seen.append(progress)
+            if self.watch:
+                self.watch(progress)
+
+        return build_profile(site, profile, self.tree, self.ledger, report, tools=self.tools())
 
     def releases(self) -> list[str]:
         return sorted(path.name for path in self.tree.room("releases").iterdir())

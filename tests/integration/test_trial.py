@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from appliance.model import Release, Tree
 from appliance.run import run
 from buildfarm import trial
 from buildfarm.build import BuildResult
+from buildfarm.signing import verify
 from buildfarm.stage import Stage
 from buildfarm.trial import Trials
 from tests.integration.farmyard import Farmyard
@@ -128,3 +130,32 @@ def test_an_equal_release_is_not_installed_twice(grown: Farmyard) -> None:
     result = grown.build()
     assert result.fresh
     assert logs(grown) == before
+
+
+def test_a_profile_may_ask_that_a_machine_boots_each_release_before_it_is_seen(grown: Farmyard) -> None:
+    before = grown.releases()
+    seen: list[str] = []
+    said = "a virtual machine does not boot with it"
+
+    def rehearse(stage: Tree, release: Release) -> str:
+        place = stage.room("releases") / release.id
+        verify(grown.tree.room("keys") / "public.gpg", place / "manifest", place / "manifest.sig")
+        assert grown.releases() == before
+        seen.append(release.id)
+        return said
+
+    grown.boot, grown.rehearse = True, rehearse
+    grown.world = ("app-misc/witness", "sys-kernel/tiny-kernel")
+    refused = grown.build()
+    assert refused.reasons == (said,)
+    assert grown.releases() == before
+    said = ""
+    result = grown.build()
+    assert result.release
+    assert seen == [result.release.id] * 2
+    assert not (grown.tree.path / "rehearsals/one").exists()
+    # What passed once need not be tried again, such as after a kill between the trial and the seal.
+    shutil.rmtree(grown.tree.room("releases"))
+    before = []
+    assert grown.build().fresh
+    assert len(seen) == 2

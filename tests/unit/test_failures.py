@@ -13,7 +13,7 @@ from appliance.errors import Problem
 from appliance.model import FailureKind, FailureRecord, Held
 from appliance.store import Store
 from buildfarm import failures
-from buildfarm.failures import Effort, Failure, GiveUp, Hold, Retry, classify, next_step
+from buildfarm.failures import Effort, Failure, GiveUp, Retry, classify, next_step
 
 LOGS = Path(__file__).resolve().parent.parent / "data" / "failures"
 EXPECTED = {
@@ -115,39 +115,29 @@ def test_the_resolver_is_quoted_with_what_explains_most() -> None:
 
 
 def test_want_of_memory_is_tried_once_alone() -> None:
-    step = next_step([MEMORY, COMPILE], [FIRST], holdable=[])
+    step = next_step([MEMORY, COMPILE], [FIRST])
     assert step == Retry(local=False, jobs=1, make_jobs=1, reason="memory was short")
-    assert next_step([MEMORY], [FIRST, Effort(1, 1)], holdable=[]) == GiveUp(("a/memory-2",))
+    assert next_step([MEMORY], [FIRST, Effort(1, 1)]) == GiveUp(("a/memory-2",))
 
 
 def test_a_compile_hosts_failure_is_tried_once_here_with_half_the_jobs() -> None:
-    step = next_step([DISTCC], [FIRST], holdable=[])
+    step = next_step([DISTCC], [FIRST])
     assert step == Retry(local=True, jobs=2, make_jobs=4, reason="a compile host failed")
-    again = next_step([DISTCC], [FIRST, Effort(2, 4, local=True)], holdable=["a/distcc-2"])
-    assert again == Hold(("a/distcc-2",))
+    again = next_step([DISTCC], [FIRST, Effort(2, 4, local=True)])
+    assert again == GiveUp(("a/distcc-2",))
 
 
 def test_no_more_is_tried_than_there_is() -> None:
     """Whatever fails, and however often, an attempt comes to an end."""
     efforts = [Effort(16, 16)]
     for _ in range(10):
-        match next_step([MEMORY, DISTCC, COMPILE], efforts, holdable=["a/compile-2"]):
+        match next_step([MEMORY, DISTCC, COMPILE], efforts):
             case Retry(local, jobs, make_jobs):
                 efforts.append(Effort(jobs, make_jobs, local))
             case GiveUp(cpvs):
                 assert cpvs == ("a/compile-2", "a/distcc-2", "a/memory-2")
                 break
     assert len(efforts) == 3
-
-
-def test_only_when_all_that_failed_can_stay_at_their_versions_they_are_held() -> None:
-    other = replace(COMPILE, package="a/other-1")
-    assert next_step([COMPILE], [FIRST], holdable=["a/compile-2"]) == Hold(("a/compile-2",))
-    assert next_step([COMPILE, other], [FIRST], holdable=["a/compile-2"]) == GiveUp(
-        ("a/compile-2", "a/other-1")
-    )
-    held = replace(FIRST, held=("a/compile-2",))
-    assert isinstance(next_step([COMPILE], [held], holdable=["a/compile-2"]), GiveUp)
 
 
 def test_a_key_that_failed_is_not_tried_every_quarter_of_an_hour() -> None:

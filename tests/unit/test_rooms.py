@@ -7,7 +7,7 @@ import pytest
 
 HOME = Path(__file__).resolve().parents[2]
 ROOMS = ("pxe", "iso", "buildfarm", "webui")
-TOP = ("appliance/services.py", "appliance/daemon.py", "appliance/demo.py")
+TOP = ("appliance/services.py", "appliance/daemon.py", "appliance/demo.py", "appliance/rehearsal.py")
 TOP_ROOMS = ("appliance/cli/", "appliance/desks/")
 """What puts the rooms together."""
 PURE = (
@@ -37,6 +37,7 @@ PURE = (
     "buildfarm/failures.py",
     "buildfarm/sync/doubt.py",
     "buildfarm/sonames.py",
+    "buildfarm/holds.py",
     "buildfarm/index.py",
     "buildfarm/manifest.py",
     "buildfarm/required_use.py",
