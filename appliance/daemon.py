@@ -40,7 +40,7 @@ DIE_TOGETHER = ["setpriv", "--pdeathsig", "KILL"]
 """A killed `up` must not leave processes behind that hold its ports."""
 RESTART_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 STEADY_SECONDS = 60.0
-FARM_LOOK_SECONDS = 900.0
+FARM_LOOK_SECONDS = 30.0
 CLUSTER_LOOK_SECONDS = 10.0
 SYNC_LOOK_SECONDS = 300.0
 """Looking means to ask for the times of all files of a local repository."""

@@ -86,14 +86,15 @@ class BacklogDesk:
         All of it is read from the state, so it is the same after the queue was lost.
         """
         sources = self.sources()
-        found = (self._wanted(one, sources) for one in self.live.now().profiles.values())
+        jobs = self.rules().jobs
+        found = (self._wanted(one, sources, jobs) for one in self.live.now().profiles.values())
         return [one for one in found if one]
 
     def due(self) -> list[str]:
         """Profiles to build now."""
         return [one.profile for one in self.wanted() if one.not_before <= self.clock()]
 
-    def _wanted(self, profile: Profile, sources: str, *, again: bool = False) -> Wanted | None:
+    def _wanted(self, profile: Profile, sources: str, jobs: int, *, again: bool = False) -> Wanted | None:
         """None when there is nothing to build; `again`: build it all the same."""
         now, inputs = self.clock(), self.inputs(profile, sources)
         recent = self.store.jobs.recent(KIND, profile.name)
@@ -105,32 +106,32 @@ class BacklogDesk:
             profile.name,
             inputs,
             now,
-            self._expected(recent),
+            self._expected(recent, jobs),
             security=bool(self.advisories(profile)),
             work=self._work(profile, sources),
         )
         if last and failed:
             since, successor = min(last.wanted_at, now), last.successor and last.state == "interrupted"
             wanted = replace(wanted, since=since, successor=successor)
-            return self._retry(wanted, recent) if last.inputs == inputs else wanted
+            return self._retry(wanted, recent, jobs) if last.inputs == inputs else wanted
         return wanted
 
-    def _retry(self, wanted: Wanted, recent: list[Job]) -> Wanted:
+    def _retry(self, wanted: Wanted, recent: list[Job], most: int) -> Wanted:
         """When the inputs that failed are tried again, and with how many packages at a time."""
         last, kind = recent[0], kind_of(recent[0])
         times = _row(recent, lambda one: (kind_of(one), one.inputs) == (kind, last.inputs))
         # A clock that went back must not put a retry off for ever.
         ended_at = min(last.ended_at or self.clock(), self.clock())
-        jobs = max(1, (last.max_jobs or self.rules().jobs) // 2) if kind == "memory" else last.max_jobs
+        jobs = max(1, (last.max_jobs or most) // 2) if kind == "memory" else last.max_jobs
         return replace(wanted, not_before=retry_at(kind, times, ended_at), jobs=jobs)
 
-    def _expected(self, recent: Iterable[Job]) -> Expected:
+    def _expected(self, recent: Iterable[Job], jobs: int) -> Expected:
         ended = [one for one in recent if one.state in ("done", "failed") and one.ended_at is not None]
         seconds = [(one.ended_at or 0.0) - one.started_at for one in ended if one.state == "done"][:RECENT]
         peaks = [one.peak_bytes for one in ended if one.peak_bytes][:RECENT]
         return Expected(
             max(0.0, statistics.median(seconds)) if seconds else Expected().seconds,
-            max(peaks) if peaks else DEFAULT_BYTES * self.rules().jobs,
+            max(peaks) if peaks else DEFAULT_BYTES * jobs,
         )
 
     def _work(self, profile: Profile, sources: str) -> frozenset[str]:
@@ -208,7 +209,7 @@ class BacklogDesk:
             asked = self.store.jobs.get(job) if job is not None else None
             if job is not None and (asked is None or asked.state != "waiting"):
                 raise Unwanted(f"job {job} of profile {profile.name} is not waiting any more")
-            wanted = self._wanted(profile, self.sources(), again=True)
+            wanted = self._wanted(profile, self.sources(), self.rules().jobs, again=True)
             assert wanted
             own = self.store.jobs.wait(KIND, wanted, now=now)
             if not self.store.jobs.claim(own, now=now):

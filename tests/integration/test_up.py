@@ -57,6 +57,21 @@ def test_three_processes_run_and_the_web_page_asks_for_a_login(scene: Scene, net
         assert run(far, prefix=net.exec_prefix("client"), ok=(7, 28)).status in (7, 28)
 
 
+def test_the_door_for_workers_opens_when_the_site_says_so_and_can_mount_nothing(
+    scene: Scene, net: Lan
+) -> None:
+    file = scene.site / "appliance.toml"
+    file.write_text(file.read_text().replace("[farm]\n", "[farm]\nport = 8099\n"))
+    with serving(scene, net) as pid:
+        wait_for_port(net, "appliance", 8099, seconds=30)
+        status = Path(f"/proc/{children(pid)['door']}/status").read_text()
+        argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"]
+        page = f"http://{APPLIANCE_ADDRESS}:8099/farm/distfile/x"
+        assert run([*argv, page], prefix=net.exec_prefix("client")).stdout == "401"
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert int(fields["CapEff"], 16) == (1 << 0) | (1 << 1)  # CAP_CHOWN, CAP_DAC_OVERRIDE
+
+
 @pytest.mark.parametrize("name", ["boot", "web"])
 def test_what_answers_the_network_has_lost_roots_capabilities(scene: Scene, net: Lan, name: str) -> None:
     with serving(scene, net) as pid:
