@@ -2,12 +2,13 @@
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from appliance.cli import main, parser
-from appliance.model import FailureKind, Held, Tree
+from appliance.model import FailureKind, Held, Origin, Package, Release, Tree
 from appliance.overlays import HOME, example_site
 from appliance.services import Services
 from buildfarm.failures import Failure
@@ -48,6 +49,29 @@ def test_a_machine_is_added_assigned_armed_and_listed(
     assert "armed" in said
     assert re.search(rf"^ *{MAC} +web1 +armed +vm ", said, re.MULTILINE)
     assert "profile vm, by hand" in said
+
+
+def test_a_package_is_shown_with_its_origin_and_why_it_was_built(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    desk = Services(Path(site[1]), Tree(Path(before[1])))
+    old = Package("a" * 64, "app-misc/a-1", 1, 2**20, "key1", 1.0, "", profile="vm", neutral_key="n")
+    new = replace(old, sha256="b" * 64, build_key="key2", built_at=2.0, seconds=7.0, neutral_key="")
+    desk.store.packages.remember(old, {"USE": "nls"})
+    desk.store.packages.remember(new, {"USE": "", "EAPI": "8"})
+    release = Release("20260101-00000000000a", "vm", 1.0, "snap", 1, 1000)
+    desk.store.releases.add(release, [Origin(new.sha256, new.cpv, "built", "vm")])
+    assert main([*before, "package", "show", *site, "a", "--recipe"]) == 0
+    said = capsys.readouterr().out
+    assert "build key key2, good for this compiler and these flags" in said
+    assert "build key key1, good for every compiler and all flags" in said
+    assert "differs from the one before: USE: -nls" in said
+    assert "in release 20260101-00000000000a (vm)" in said
+    assert "in no release" in said
+    assert "    EAPI = 8\n" in said
+    assert main([*before, "package", "show", *site, "nothing"]) == 1
+    assert "there is no package nothing in the pool" in capsys.readouterr().err
 
 
 def test_what_failed_is_listed_shown_and_forgotten(
