@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildfarm.elf import linkage
+from buildfarm.index import split_cpv
 from buildfarm.view import View
 
 PROGRAMS = ("usr/local/bin", "usr/bin", "bin", "usr/sbin", "sbin")
@@ -37,15 +38,12 @@ MUSL = re.compile(r"ld-musl-.*\.so\.1|libc\.musl-.*\.so\.1")
 # new zlib would otherwise build everything again.
 OWN_LIBRARIES = re.compile(r"lib(bfd|opcodes|ctf|sframe|LLVM|clang|clang-cpp|lldCommon|lldELF)\b.*")
 LINKER = re.compile(r"-fuse-ld=(\S+)")
-# The merge of one of these may change what the rest is compiled with.
-PACKAGES = frozenset(
-    (
-        "llvm-core/clang", "llvm-core/lld", "llvm-core/llvm", "llvm-runtimes/compiler-rt",
-        "llvm-runtimes/libcxx", "sys-devel/binutils", "sys-devel/binutils-config", "sys-devel/clang",
-        "sys-devel/gcc", "sys-devel/gcc-config", "sys-devel/lld", "sys-devel/llvm", "sys-devel/mold",
-        "sys-libs/glibc", "sys-libs/musl", "sys-libs/uclibc-ng",
-    )
-)  # fmt: skip
+# The merge of one of these changes what the rest is compiled with; crossdev has categories of its own.
+PACKAGES = re.compile(
+    r"(sys-devel|llvm-core|llvm-runtimes|sys-libs|cross-[^/]+)/"
+    r"(gcc|gcc-config|binutils|binutils-config|binutils-libs|clang|llvm|lld|mold|compiler-rt|libcxx|libcxxabi"
+    r"|llvm-libunwind|glibc|musl|uclibc-ng)"
+)
 NUMBERED = re.compile(rb"\0(\d+\.\d+\.\d+)(?: \d{8})?\0")
 GLIBC = re.compile(rb"GNU C Library .*? version (\d+\.\d+(?:\.\d+)?)")
 CLANG = re.compile(rb"clang version (\d+\.\d+\.\d+)|/lib(?:64)?/clang/(\d+(?:\.\d+)*)|llvm/(\d+)/")
@@ -208,6 +206,11 @@ class Compilers:
         elif any(MUSL.fullmatch(role) for role in found):
             said.append("musl")
         return ", ".join(said) or "no compiler"
+
+
+def is_part(cpv: str) -> bool:
+    """Is this package a compiler, an assembler, a linker or a C library?"""
+    return PACKAGES.fullmatch(split_cpv(cpv)[0]) is not None
 
 
 def identify(view: View, variables: Mapping[str, str]) -> Toolchain:

@@ -273,7 +273,7 @@ def _try(order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str
 
 def main_toolchain(recipes: Iterable[Recipe]) -> str:
     """Identity of the toolchain most of the profile is compiled with; empty when nothing is."""
-    counts = Counter(recipe.parts[TOOLCHAIN].split()[0] for recipe in recipes)
+    counts = Counter(recipe.parts[TOOLCHAIN].split()[0] for recipe in recipes if TOOLCHAIN in recipe.parts)
     return counts.most_common(1)[0][0] if counts else ""
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from appliance.errors import Problem
 from appliance.model import Figures, Package
-from buildfarm import index, neutral
-from buildfarm.key import Recipe, build_key, neutral_key
+from buildfarm import compilers, index, neutral
+from buildfarm.key import TOOLCHAIN, Recipe, build_key, neutral_key
 from buildfarm.order import PackageLedger
 from buildfarm.pool import Pool, link_or_copy
 from buildfarm.portage import Installed
@@ -103,13 +103,16 @@ def gather(
     """Take every finished package of an attempt, running or killed, into the pool and the ledger.
 
     Only what the PKGDIR's index names can be taken: Portage writes the entry when the file is complete.
-    `figures`: cpv -> what its build took.
+    `figures`: cpv -> what its build took. When the attempt merged another compiler or C library, nobody can
+    say which of the two made a package: its key is one that is never asked for, so that the next build,
+    which finds the new toolchain in the root, makes it again.
     """
     if not attempt.keys.exists() or not attempt.offered.exists():
         return []
     noted = json.loads(attempt.keys.read_text())
     offered = set(json.loads(attempt.offered.read_text()))
     listed = index.parse((attempt.pkgdir / "Packages").read_text())
+    merged = _new_toolchain(attempt)
     taken = []
     for fields in listed.paragraphs:
         cpv, source = fields["CPV"], attempt.pkgdir / fields.get("PATH", "")
@@ -121,6 +124,8 @@ def gather(
             log.warning("not kept: %s", broken)
             continue
         recipe = Recipe(cpv, noted["recipes"][cpv])
+        if merged and TOOLCHAIN in recipe.parts:
+            recipe = recipe.with_parts({TOOLCHAIN: f"{recipe.parts[TOOLCHAIN]} or {' '.join(merged)}"})
         why = neutral.why_not(pool.file(sums.sha256), recipe)
         log.debug("%s %s", cpv, why or "is for every compiler and all flags")
         package = Package(
@@ -138,3 +143,9 @@ def gather(
         ledger.remember(package, recipe.parts)
         taken.append(package)
     return taken
+
+
+def _new_toolchain(attempt: Attempt) -> list[str]:
+    """Packages of the toolchain that this attempt merged: their VDB entries are in its own layer."""
+    found = (place.parent for place in (attempt.upper / "var/db/pkg").glob("*/*/CONTENTS"))
+    return sorted(cpv for one in found if compilers.is_part(cpv := f"{one.parent.name}/{one.name}"))

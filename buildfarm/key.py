@@ -12,9 +12,12 @@ TOOLCHAIN = "toolchain"
 KERNEL = "kernel configuration"
 DEPENDENCIES = "dependencies"
 NEUTRAL_DEPENDENCIES = "neutral dependencies"
+OWN_TOOLCHAIN = "own toolchain"
+"""Of packages that are part of it themselves: with it in their keys they would never come to rest."""
+UNCOUNTED = frozenset((NEUTRAL_DEPENDENCIES, OWN_TOOLCHAIN))
 # What only matters where something is compiled. CHOST and CBUILD stay: Portage refuses packages of another.
 COMPILING = re.compile(
-    r"toolchain|dependencies|dependency .*|variable (\w*FLAGS(_\w+)?|(BUILD_|HOST)?"
+    r"(own )?toolchain|dependencies|dependency .*|variable (\w*FLAGS(_\w+)?|(BUILD_|HOST)?"
     r"(AR|AS|CC|CPP|CXX|F77|FC|LD|NM|OBJCOPY|OBJDUMP|RANLIB|READELF|STRIP))"
 )
 HASH = re.compile(r"[0-9a-f]{64}")
@@ -37,7 +40,7 @@ class Recipe:
 
 def build_key(recipe: Recipe) -> str:
     """sha256 in hexadecimal; equal keys mean that the package need not be built again."""
-    return _digest(recipe.cpv, ((n, v) for n, v in recipe.parts.items() if n != NEUTRAL_DEPENDENCIES))
+    return _digest(recipe.cpv, ((n, v) for n, v in recipe.parts.items() if n not in UNCOUNTED))
 
 
 def neutral_key(recipe: Recipe) -> str:
@@ -121,7 +124,7 @@ def _bits(value: int) -> Iterator[int]:
 def changed(before: Recipe, after: Recipe) -> list[str]:
     """Why `after` is built though there is a package of `before`, in short sentences; empty: no reason."""
     said = [] if before.cpv == after.cpv else [f"version: {_version(before)} -> {_version(after)}"]
-    names = sorted((before.parts.keys() | after.parts.keys()) - {NEUTRAL_DEPENDENCIES})
+    names = sorted((before.parts.keys() | after.parts.keys()) - UNCOUNTED)
     differing = [name for name in names if before.parts.get(name) != after.parts.get(name)]
     if any(name.startswith("dependency ") for name in differing):
         differing = [name for name in differing if name != DEPENDENCIES]

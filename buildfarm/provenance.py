@@ -12,7 +12,7 @@ from pathlib import Path
 
 from appliance.model import Snapshot
 from buildfarm import gpkg
-from buildfarm.key import COMPILING, TOOLCHAIN, Recipe, build_key
+from buildfarm.key import COMPILING, OWN_TOOLCHAIN, TOOLCHAIN, Recipe, build_key
 from buildfarm.root import TMPDIR, Attempt, Content
 
 NAME = "DISTSERVER_PROVENANCE"
@@ -88,7 +88,7 @@ def describe(recipe: Recipe, *, profile: str, revisions: Mapping[str, str], host
         for name, value in sorted(recipe.parts.items())
         if name.startswith("variable ") and COMPILING.fullmatch(name)
     }
-    identity, _, compiler = recipe.parts.get(TOOLCHAIN, "").partition(" ")
+    identity, _, compiler = _toolchain(recipe).partition(" ")
     return Provenance(
         {
             "package": recipe.cpv,
@@ -102,6 +102,10 @@ def describe(recipe: Recipe, *, profile: str, revisions: Mapping[str, str], host
             **compiling,
         }
     )
+
+
+def _toolchain(recipe: Recipe) -> str:
+    return recipe.parts.get(TOOLCHAIN) or recipe.parts.get(OWN_TOOLCHAIN, "")
 
 
 def read(package: Path) -> Provenance | None:

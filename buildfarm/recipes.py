@@ -5,7 +5,7 @@ from typing import Any
 
 from appliance.sandbox import Sandbox
 from buildfarm import inside, key
-from buildfarm.compilers import VARIABLES, Compilers
+from buildfarm.compilers import VARIABLES, Compilers, is_part
 from buildfarm.key import Needs, Recipe
 from buildfarm.view import view
 
@@ -51,7 +51,8 @@ def understand(
             continue
         recipe = Recipe(cpv, said["parts"])
         tools = compilers.identify({name: recipe.variable(name) for name in VARIABLES})
-        more = {key.TOOLCHAIN: f"{tools.identity} {tools.description}"}
+        name = key.OWN_TOOLCHAIN if is_part(cpv) else key.TOOLCHAIN
+        more = {name: f"{tools.identity} {tools.description}"}
         if said["kernel"]:
             more[key.KERNEL] = kernel_config
         recipes[cpv] = recipe.with_parts(more)

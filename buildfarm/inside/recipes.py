@@ -5,6 +5,7 @@ folded in. All of it counts, except what is known to be neutral: a variable that
 costs a rebuild too many rather than one too few.
 """
 
+import functools
 import hashlib
 import os
 import re
@@ -198,6 +199,7 @@ def scripts(own: Any, user: str, bashrc: str, metadata: Mapping[str, str], cpv: 
         yield os.path.join(user, "env", category, hook)  # noqa: PTH118
 
 
+@functools.cache
 def read_metadata(cpv: str, tree: str | None) -> dict[str, str]:
     """Empty for an ebuild that Portage cannot read, such as one of an EAPI to come."""
     try:

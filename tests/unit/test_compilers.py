@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from buildfarm.compilers import identify
+from buildfarm.compilers import identify, is_part
 from buildfarm.view import View
 
 CHOST = "x86_64-pc-linux-gnu"
@@ -126,3 +126,18 @@ def test_musl_and_a_root_without_compiler(tmp_path: Path) -> None:
     found = identify(View((tmp_path,)), {"CHOST": CHOST})
     assert found.description == "musl"
     assert identify(View((tmp_path / "lib",)), {"CHOST": CHOST}).description == "no compiler"
+
+
+@pytest.mark.parametrize(
+    ("cpv", "part"),
+    [
+        ("sys-devel/gcc-13.2.1_p20240210", True),
+        ("sys-libs/glibc-2.38-r10", True),
+        ("cross-aarch64-unknown-linux-gnu/gcc-13.2.1", True),
+        ("llvm-core/clang-17.0.6", True),
+        ("sys-libs/zlib-1.3", False),
+        ("dev-build/gcc-tools-1", False),
+    ],
+)
+def test_which_packages_are_a_toolchain(cpv: str, part: bool) -> None:
+    assert is_part(cpv) is part

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.model import Figures, Package
 from buildfarm import harvest, index
-from buildfarm.key import Recipe, build_key, neutral_key
+from buildfarm.key import TOOLCHAIN, Recipe, build_key, neutral_key
 from buildfarm.pool import Pool, sums
 from buildfarm.portage import Installed
 from buildfarm.root import Attempt
@@ -111,6 +111,25 @@ def test_a_finished_package_is_kept_under_its_key_with_what_it_took(attempt: Att
     assert "PATH" not in fields
     assert "MTIME" not in fields
     assert fields["SHA256"] == sums(WITNESS).sha256
+
+
+def test_what_may_be_made_with_the_old_or_the_new_compiler_is_never_taken_for_either(
+    attempt: Attempt, pool: Pool
+) -> None:
+    recipes = {CPV: RECIPE.with_parts({TOOLCHAIN: "aa gcc 12"})}
+    harvest.note(attempt, recipes, profile="server")
+    ledger = Ledger()
+    harvest.offer(attempt, pool, ledger, [], chost="x")
+    entry = attempt.upper / "var/db/pkg/sys-devel/gcc-13.2.1"
+    entry.mkdir(parents=True)
+    (entry / "CONTENTS").touch()
+    finish(attempt)
+    (kept,) = harvest.gather(attempt, pool, ledger)
+    assert ledger.known(harvest.keys(recipes)) == []
+    assert ledger.parts[kept.sha256][TOOLCHAIN] == "aa gcc 12 or sys-devel/gcc-13.2.1"
+    shutil.rmtree(entry)
+    (again,) = harvest.gather(attempt, pool, ledger)
+    assert ledger.known(harvest.keys(recipes)) == [again]
 
 
 def test_a_half_written_package_is_not_kept(attempt: Attempt, pool: Pool) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from buildfarm.key import Needs, Recipe, build_key, changed, neutral_key, strict
+from buildfarm.key import OWN_TOOLCHAIN, Needs, Recipe, build_key, changed, neutral_key, strict
 
 SED = Recipe(
     "sys-apps/sed-4.9",
@@ -60,6 +60,13 @@ def test_everything_else_is(name: str) -> None:
 def test_a_neutral_key_is_never_a_build_key() -> None:
     bare = Recipe("virtual/a-0", {"EAPI": "8"})
     assert neutral_key(bare) != build_key(bare)
+
+
+def test_a_part_of_the_toolchain_does_not_count_the_toolchain_it_was_made_with() -> None:
+    noted = SED.with_parts({OWN_TOOLCHAIN: "aa gcc 12"})
+    assert build_key(noted) == build_key(SED)
+    assert neutral_key(noted) == neutral_key(SED)
+    assert changed(SED, noted) == []
 
 
 def test_a_rebuild_is_explained_in_short_sentences() -> None:
