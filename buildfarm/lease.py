@@ -1,12 +1,13 @@
 """Compile hosts for the length of one build: a relay to those that passed their probe, and checks."""
 
+import fcntl
 import json
 import logging
 import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -120,6 +121,8 @@ class Ground:
     flags: probe.Flags
     made: Toolchain
     image: Path
+    room: Path
+    """Where the files of leases are made."""
     processors: int
 
 
@@ -134,9 +137,7 @@ def lease(ground: Ground, invited: Sequence[Invited], passed: Callable[[str], No
     if not invited:
         yield empty(ground.processors)
         return
-    with TemporaryDirectory(prefix="lease-") as name:
-        place = Path(name)
-        place.chmod(0o755)
+    with _place(ground.room) as place:
         seats = {
             each.host.name: Seat(each.host.name, FIRST_PORT + number, each.host.jobs)
             for number, each in enumerate(invited)
@@ -165,6 +166,22 @@ def lease(ground: Ground, invited: Sequence[Invited], passed: Callable[[str], No
                     yield held
                 finally:
                     held._final = watch.usage()
+
+
+@contextmanager
+def _place(room: Path) -> Iterator[Path]:
+    """A directory that is gone afterwards; what killed holders left goes first. A lock says who lives."""
+    with ExitStack() as held:
+        with (room / "lock").open("w") as making:
+            fcntl.flock(making, fcntl.LOCK_EX)
+            for left in room.glob("lease-*"):
+                with (left / "lock").open("w") as lock, suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(left)
+            place = Path(held.enter_context(TemporaryDirectory(prefix="lease-", dir=room)))
+            fcntl.flock(held.enter_context((place / "lock").open("w")), fcntl.LOCK_EX)
+        place.chmod(0o755)
+        yield place
 
 
 @contextmanager

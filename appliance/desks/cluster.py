@@ -269,7 +269,10 @@ class ClusterDesk:
 
     @property
     def _orders(self) -> Path:
-        place = self.tree.room("cluster").resolve() / "orders"
+        return self._room("orders")
+
+    def _room(self, name: str) -> Path:
+        place = self.tree.room("cluster").resolve() / name
         place.mkdir(exist_ok=True)
         return place
 
@@ -303,7 +306,7 @@ class ClusterDesk:
         self.want(made)
         invited = self._invited(made, start_seconds)
         image = self.toolchains / f"{made.hash}.sqfs"
-        ground = lease.Ground(sandbox, flags, made, image, processors)
+        ground = lease.Ground(sandbox, flags, made, image, self._room("leases"), processors)
 
         def passed(host: str) -> None:
             self.store.compile_hosts.set_probed(host, made.hash, self.clock())

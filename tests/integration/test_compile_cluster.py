@@ -21,6 +21,7 @@ from appliance.lab import APPLIANCE_ADDRESS, wait_for_port
 from appliance.model import Tree
 from appliance.run import run, running
 from appliance.sandbox import Overlay, Sandbox
+from appliance.services import Services
 from appliance.store import Store
 from buildfarm.elf import section
 from buildfarm.stage import Stage
@@ -182,6 +183,38 @@ def test_a_host_that_is_killed_in_the_middle_does_not_stop_the_build(cluster: Cl
     # Started again, it goes on.
     with cluster.yard.agent(host):
         cluster.yard.wait_for_toolchain(host, cluster.made[12].hash)
+
+
+def test_a_farm_that_is_killed_leaves_no_relay_and_the_next_lease_tidies_up(cluster: Cluster) -> None:
+    root = cluster.yard.root()
+    leases = cluster.yard.services.tree.path / "cluster/leases"
+    child = os.fork()
+    if child == 0:
+        try:
+            services = Services(cluster.yard.services.live.path, cluster.yard.services.tree)
+            with services.cluster.lease(root, 1, flags=flags(12)) as lease:
+                (cluster.yard.path / "leased").write_text(str(lease.sandbox_network))
+                run(["sleep", "600"], prefix=lease.into(root).prefix())
+        finally:
+            os._exit(1)
+    leased = cluster.yard.path / "leased"
+    wait_until(lambda: (leased.exists() and leased.read_text()) or None, seconds=SECONDS, what="it leases")
+    relay = int(Path(leased.read_text()).parts[2])
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    wait_until(lambda: None if alive(relay) else True, seconds=SECONDS, what="the relay has ended")
+    (left,) = leases.glob("lease-*")
+    with cluster.yard.services.cluster.lease(cluster.yard.root(), 1, flags=flags(12)) as lease:
+        assert lease.hosts == ("one", "two")
+        assert not left.exists()
+    assert list(leases.glob("lease-*")) == []
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
