@@ -190,6 +190,10 @@ RETRIES: Mapping[str, Retry] = {
     "memory": Retry(60.0, DAY),
     "distcc": Retry(60.0, DAY),
     "disk": Retry(HOUR, DAY),
+    # Somebody else had the root: a person with `distserver plan` or `build`.
+    "busy": Retry(60.0, HOUR),
+    # What stopped a build before its first package: a person mends it, or the network comes back.
+    "problem": Retry(900.0, DAY),
 }
 OTHERS = Retry(DAY, 7 * DAY)
 """unpack, compile, test, resolver and so on: the same inputs will most likely fail the same way."""

@@ -35,6 +35,10 @@ Content = bytes | PurePosixPath
 """What a laid file is: its bytes, or the target of a symbolic link."""
 
 
+class Busy(Problem):
+    """Somebody else works in this root."""
+
+
 @dataclass(frozen=True)
 class Head:
     """What a root consists of: its stage and the layers over it, as `roots/.layers` names them."""
@@ -117,7 +121,7 @@ class Root:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Problem(
+                raise Busy(
                     f"profile {self.path.name} is being built already", hint="wait for that build to end"
                 ) from None
             yield

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from appliance import model
 from appliance.backlog import span
+from appliance.errors import Problem
 from appliance.model import Package
 from appliance.process import own_name
 from appliance.run import CommandFailed
@@ -16,6 +17,7 @@ from buildfarm.index import split_cpv
 from buildfarm.meter import Figures, Meter, Tally
 from buildfarm.order import Progress, Report
 from buildfarm.preparing import Unresolved
+from buildfarm.root import Busy
 
 LOOK_AGAIN_SECONDS = 1.0
 
@@ -126,6 +128,8 @@ def failure_kind(failure: BaseException) -> str:
         return "disk"
     if isinstance(failure, MemoryError):
         return "memory"
+    if isinstance(failure, Problem):
+        return "busy" if isinstance(failure, Busy) else "problem"
     if isinstance(failure, CommandFailed) and "No space left on device" in failure.output:
         return "disk"
     return "unknown"

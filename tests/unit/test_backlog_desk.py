@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.queue import rows, summary
+from appliance.daemon import Up, build_job
 from appliance.desks.backlog import BacklogDesk, Unwanted, flag_class, kind_of
 from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
@@ -22,7 +23,7 @@ from buildfarm.meter import Reading, Tally
 from buildfarm.order import Progress
 from buildfarm.outcome import Outcome
 from buildfarm.portage import Installed, State
-from buildfarm.root import Head, Root
+from buildfarm.root import Busy, Head, Root
 
 DAY = 24 * 3600.0
 PROFILE = 'parent = ["vm"]\ndescription = "another one"\n'
@@ -285,11 +286,30 @@ def test_what_a_build_cost_is_remembered_for_each_package_it_made(services: Serv
         (CommandFailed(["cp"], 1, "cp: x: No space left on device"), "disk"),
         (MemoryError(), "memory"),
         (KeyboardInterrupt(), "interrupted"),
-        (Problem("no stage"), "unknown"),
+        (Problem("no stage"), "problem"),
+        (Busy("somebody is in it"), "busy"),
+        (ValueError("a bug"), "unknown"),
     ],
 )
 def test_failures_that_are_no_packages_have_a_kind(failure: BaseException, kind: str) -> None:
     assert failure_kind(failure) == kind
+
+
+def test_what_cannot_be_offered_to_another_host_fails_and_is_built_here(services: Services) -> None:
+    for file in services.live.path.rglob("profile.toml"):
+        file.write_text(file.read_text().replace("reference:", "/nowhere/"))
+    services.backlog.refresh()
+    build = services.store.jobs.waiting("build", "vm")[0]
+    job = services.remote.open(build)
+    with pytest.raises(Problem):
+        build_job(Up(services.live.path, services.tree.path, "lo"), job, 0)
+    found = services.store.jobs.get(job)
+    assert found
+    assert found.state == "failed"
+    assert found.message.startswith("it cannot be offered")
+    services.store.workers.seen("builder2", now=services.clock())
+    elsewhere = services.backlog.decide(elsewhere=1)
+    assert "vm" not in {one.profile for one, decision in elsewhere if decision.starts}
 
 
 def test_a_job_that_did_not_fail_has_no_kind(services: Services) -> None:
