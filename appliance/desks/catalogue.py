@@ -11,7 +11,7 @@ from appliance.live import LiveSite
 from appliance.model import Machine, Move, Origin, Pin, Release, Tree
 from appliance.statement import Statement
 from appliance.store import Store
-from buildfarm import difference, manifest
+from buildfarm import difference
 from buildfarm.difference import Difference
 from buildfarm.inspection import Inspector
 from buildfarm.pool import Pool
@@ -73,13 +73,13 @@ class Catalogue:
     def _listed(
         self, one: Release, said: Sequence[Statement], pins: Sequence[Pin], *, reboot: bool
     ) -> Listed:
-        origins = self.store.releases.origins(one.id)
+        counts = self.store.releases.count_origins(one.id)
         return Listed(
             one,
             channels=tuple(s.channel for s in said if s.release == one.id),
             pins=tuple(pin.channel for pin in pins if pin.release == one.id),
-            built=sum(origin.origin == "built" for origin in origins),
-            reused=sum(origin.origin == "reused" for origin in origins),
+            built=counts.get("built", 0),
+            reused=counts.get("reused", 0),
             machines=tuple(machine.mac for machine in self._machines(one.id)),
             reboot=reboot,
             fault=self.store.releases.fault(one.id),
@@ -136,12 +136,12 @@ class Catalogue:
         return [one for one in self.store.machines.all() if one.release == release]
 
     def _kernel(self, release: str) -> str:
-        """The hash of its kernel; empty when its manifest cannot be read."""
+        """The line that names its kernel; empty when its manifest cannot be read. A list asks this of all."""
         try:
-            sealed = manifest.parse((self.place(release) / "manifest").read_text())
-        except (OSError, Problem, UnicodeDecodeError):
+            with (self.place(release) / "manifest").open(errors="replace") as lines:
+                return next((line for line in lines if line.startswith("FILE kernel ")), "")
+        except OSError:
             return ""
-        return next((item.sha256 for item in sealed.files if item.name == "kernel"), "")
 
 
 def _reboots(one: Release, releases: Sequence[Release], kernels: Mapping[str, str]) -> bool:

@@ -65,6 +65,14 @@ class Releases:
         )
         return [_release(row) for row in rows]
 
+    def count_origins(self, release: str) -> dict[str, int]:
+        """How many packages were built and how many reused."""
+        rows = self.database.rows(
+            "SELECT origin, count(*) AS number FROM release_package WHERE release = ? GROUP BY origin",
+            (release,),
+        )
+        return {row["origin"]: row["number"] for row in rows}
+
     def builder(self, sha256: str) -> str:
         """The profile a package was built for; empty when that is not known."""
         row = self.database.row(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.channels import Channels
+from appliance.cli import main
 from appliance.errors import Problem
 from appliance.run import Argument, run
 from appliance.statement import Statement, write
@@ -115,3 +116,11 @@ def test_a_channel_is_believed_with_the_key_it_was_signed_with(signer: Signer, t
     assert channels.get("vm", "stable") == said
     other = Signer(tmp_path / "other")
     assert Channels(tmp_path / "channels", other.signed_text).get("vm", "stable") is None
+
+
+def test_the_key_is_made_when_the_site_is(tmp_path: Path) -> None:
+    assert main(["--state", str(tmp_path / "state"), "init", str(tmp_path / "site")]) == 0
+    signer = Signer(tmp_path / "state" / "keys")
+    public = (signer.home / "public.gpg").read_bytes()
+    assert signer.signed_text(signer.clearsign(TEXT), "it").decode() == TEXT
+    assert (signer.home / "public.gpg").read_bytes() == public
