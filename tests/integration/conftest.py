@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from appliance.demo import cache as kept_between_runs
 from appliance.model import StageSource, Tree
 from appliance.run import run
 from buildfarm import stage
+from buildfarm.build import BuildResult
+from tests.integration.farmyard import Farmyard
 
 KERNEL_PACKAGE = re.compile(r"Depends: (linux-image-\S+-cloud-amd64)$", re.MULTILINE)
 
@@ -49,3 +52,19 @@ def kernel_files() -> Path:
 @pytest.fixture(scope="session")
 def kernel(kernel_files: Path) -> Path:
     return next((kernel_files / "boot").glob("vmlinuz-*"))
+
+
+@pytest.fixture(scope="session")
+def first(
+    tmp_path_factory: pytest.TempPathFactory, build_stage: stage.Stage, install_stage: stage.Stage
+) -> tuple[Farmyard, BuildResult]:
+    """A farm of the tiny repository after its first build; nobody builds in it again."""
+    farm = Farmyard.make(tmp_path_factory.mktemp("first"), build_stage, install_stage)
+    return farm, farm.build()
+
+
+@pytest.fixture
+def grown(tmp_path: Path, first: tuple[Farmyard, BuildResult]) -> Farmyard:
+    """A copy of it, to go on with."""
+    run(["cp", "-a", f"{first[0].path}/.", tmp_path])
+    return replace(first[0], path=tmp_path, seen=[])

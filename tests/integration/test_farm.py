@@ -11,7 +11,6 @@ import pytest
 
 from appliance.deadline import wait_until
 from appliance.errors import Problem
-from appliance.run import run
 from buildfarm import gpkg, layers, manifest, provenance
 from buildfarm.build import BuildResult
 from buildfarm.pool import Pool
@@ -28,22 +27,6 @@ DEADLINE_SECONDS = 300.0
 @pytest.fixture
 def farm(tmp_path: Path, build_stage: Stage, install_stage: Stage) -> Farmyard:
     return Farmyard.make(tmp_path, build_stage, install_stage)
-
-
-@pytest.fixture(scope="module")
-def first(
-    tmp_path_factory: pytest.TempPathFactory, build_stage: Stage, install_stage: Stage
-) -> tuple[Farmyard, BuildResult]:
-    """A farm after its first build; nobody builds in it again."""
-    farm = Farmyard.make(tmp_path_factory.mktemp("first"), build_stage, install_stage)
-    return farm, farm.build()
-
-
-@pytest.fixture
-def grown(tmp_path: Path, first: tuple[Farmyard, BuildResult]) -> Farmyard:
-    """A copy of it, to go on with."""
-    run(["cp", "-a", f"{first[0].path}/.", tmp_path])
-    return replace(first[0], path=tmp_path, seen=[])
 
 
 def flags(farm: Farmyard, release: str) -> str:

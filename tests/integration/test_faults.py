@@ -7,7 +7,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.run import run
 from buildfarm import gpkg, manifest
-from buildfarm.build import BuildResult, Progress
+from buildfarm.build import Progress
 from buildfarm.signing import verify
 from buildfarm.stage import Stage
 from tests.integration.farmyard import Farmyard
@@ -31,22 +30,6 @@ HEAD = "EAPI=8\n\ninherit tiny\n"
 @pytest.fixture
 def farm(tmp_path: Path, build_stage: Stage, install_stage: Stage) -> Farmyard:
     return Farmyard.make(tmp_path, build_stage, install_stage)
-
-
-@pytest.fixture(scope="module")
-def first(
-    tmp_path_factory: pytest.TempPathFactory, build_stage: Stage, install_stage: Stage
-) -> tuple[Farmyard, BuildResult]:
-    """A farm after its first release; nobody builds in it again."""
-    farm = Farmyard.make(tmp_path_factory.mktemp("faults"), build_stage, install_stage)
-    return farm, farm.build()
-
-
-@pytest.fixture
-def grown(tmp_path: Path, first: tuple[Farmyard, BuildResult]) -> Farmyard:
-    """A copy of it, to go on with."""
-    run(["cp", "-a", f"{first[0].path}/.", tmp_path])
-    return replace(first[0], path=tmp_path, seen=[])
 
 
 def touch_witness(farm: Farmyard) -> None:

@@ -11,21 +11,11 @@ from appliance.model import Held
 from appliance.run import run
 from appliance.store import Store
 from buildfarm.build import BuildResult
-from buildfarm.stage import Stage
 from tests.integration.farmyard import Farmyard
 
 NEXT = 'EAPI=8\n\ninherit tiny\nDESCRIPTION="The next one"\n'
 BREAKS = NEXT + 'src_compile() { die "broken on purpose"; }\n'
 HELD = (Held("app-misc/witness-2", "app-misc/witness-1"),)
-
-
-@pytest.fixture(scope="module")
-def first(
-    tmp_path_factory: pytest.TempPathFactory, build_stage: Stage, install_stage: Stage
-) -> tuple[Farmyard, BuildResult]:
-    """A farm after its first release; nobody builds in it again."""
-    farm = Farmyard.make(tmp_path_factory.mktemp("holds"), build_stage, install_stage)
-    return farm, farm.build()
 
 
 @pytest.fixture

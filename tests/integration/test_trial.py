@@ -1,17 +1,11 @@
 """The gate's scratch machines: a fresh one, and those at releases that are still used."""
 
 import shutil
-from dataclasses import replace
-from pathlib import Path
-
-import pytest
 
 from appliance.model import Release, Tree
-from appliance.run import run
 from buildfarm import trial
 from buildfarm.build import BuildResult
 from buildfarm.signing import verify
-from buildfarm.stage import Stage
 from buildfarm.trial import Trials
 from tests.integration.farmyard import Farmyard
 
@@ -46,22 +40,6 @@ def add(farm: Farmyard, name: str, text: str, version: str = "1") -> None:
     place = farm.repository / "app-misc" / name
     place.mkdir(exist_ok=True)
     (place / f"{name}-{version}.ebuild").write_text(HEAD + f'DESCRIPTION="{name}"\n' + text)
-
-
-@pytest.fixture(scope="module")
-def first(
-    tmp_path_factory: pytest.TempPathFactory, build_stage: Stage, install_stage: Stage
-) -> tuple[Farmyard, BuildResult]:
-    """A farm after its first release; nobody builds in it again."""
-    farm = Farmyard.make(tmp_path_factory.mktemp("trial"), build_stage, install_stage)
-    return farm, farm.build()
-
-
-@pytest.fixture
-def grown(tmp_path: Path, first: tuple[Farmyard, BuildResult]) -> Farmyard:
-    """A copy of it, to go on with."""
-    run(["cp", "-a", f"{first[0].path}/.", tmp_path])
-    return replace(first[0], path=tmp_path, seen=[])
 
 
 def trials(farm: Farmyard) -> list[str]:
