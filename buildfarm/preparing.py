@@ -214,9 +214,10 @@ def check_world(order: Order, atoms: Mapping[str, str]) -> None:
 
 
 def _world_file(order: Order, atom: str) -> Path:
-    """The world file, of the profile or of the parent that brought the atom."""
+    """Where an atom comes from: the world file of the profile or of a parent, or [kernel]."""
     places = [order.site.path / "profiles" / name / "world" for name in reversed(order.profile.lineage)]
     for place in places:
         if place.is_file() and atom in place.read_text().split():
             return place
-    return order.site.path / "profiles" / order.profile.name / "world"
+    file = "profile.toml" if atom == order.profile.kernel_package else "world"
+    return order.site.path / "profiles" / order.profile.name / file
