@@ -23,6 +23,7 @@ PROGRAMS = (
 LIBRARIES = "usr/lib/installer"
 KEY = "etc/distserver/release-key.gpg"
 AGENT = "lib/installer/compile-host"
+HOST = Path("/")
 MODULES = "lib/modules"
 # A root whose /lib is not merged into /usr may have them in either place.
 MODULE_PLACES = ("usr/lib/modules", "lib/modules")
@@ -50,22 +51,29 @@ def build_installer(
     output: Path,
     shelf: Path,
     progress: Callable[[str], None] = lambda text: None,
+    *,
+    host: Path | None = HOST,
 ) -> Built:
     """Write the initramfs to `output`; the same roots, key and overlay give the same bytes.
 
     `shelf` keeps packed ones by what they hold: packing costs more than all the rest of sealing a release.
 
     Programs and their libraries come from `build_root`; busybox (static) and the kernel's modules from
-    `target_root`, the profile's own root, when it has them. `public_key` is the OpenPGP key that signs
-    manifests, armored or binary. Raises Problem when a program or library is missing.
+    `target_root`, the profile's own root, when it has them. A stage3 has no mkfs.vfat and no static busybox:
+    what it lacks comes from `host`, where setup installs all of it, unless that is another architecture.
+    `public_key` is the OpenPGP key that signs manifests, armored or binary. Raises Problem when a program or
+    library is missing.
     """
-    roots = [root for root in (target_root, build_root) if root is not None]
+    spare = [host] if host is not None and _same_machine(host, build_root) else []
+    roots = [root for root in (target_root, build_root, *spare) if root is not None]
+    # All from one root, since their libraries share one directory.
+    source = next((root for root in (build_root, *spare) if _has_programs(root)), build_root)
     entries = [
         *_skeleton(public_key),
         *overlay_entries(overlay("installer")),
         file(AGENT, (overlay("compile-host") / "usr/lib/distserver/compile-host").read_bytes(), 0o755),
         *_busybox(roots),
-        *_programs(build_root),
+        *_programs(source),
         *(modules(target_root) if target_root else ()),
     ]
     archive = cpio(entries)
@@ -152,6 +160,17 @@ def _programs(root: Path) -> list[Entry]:
         found[f"usr/bin/{name}"] = file(f"usr/bin/{name}", data, 0o755)
         found |= {entry.name: entry for entry in _libraries(view, program)}
     return list(found.values())
+
+
+def _has_programs(root: Path) -> bool:
+    return all(View((root,)).program(name) for name in PROGRAMS)
+
+
+def _same_machine(host: Path, root: Path) -> bool:
+    """Do programs of both run on the same processors? A root without a shell does not say: then they may."""
+    shells = [View((place,)).program("sh") for place in (host, root)]
+    machines = {about.machine for one in shells if one and (about := linkage(one.path.read_bytes()))}
+    return len(machines) < 2
 
 
 def _program(roots: Sequence[Path], name: str) -> tuple[View, Trail]:

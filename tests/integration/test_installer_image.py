@@ -118,10 +118,24 @@ def test_a_busybox_that_needs_libraries_is_refused(keys: Path, tmp_path: Path) -
 
 
 def test_a_missing_program_is_named(target_root: Path, keys: Path, tmp_path: Path) -> None:
+    key = (keys / "good.asc").read_bytes()
     with pytest.raises(Problem, match=f"blkid is in none of {tmp_path}"):
-        build_installer(
-            tmp_path, target_root, (keys / "good.asc").read_bytes(), tmp_path / "installer", tmp_path
-        )
+        build_installer(tmp_path, target_root, key, tmp_path / "installer", tmp_path, host=None)
+
+
+def test_what_a_stage_lacks_comes_from_the_farms_own_host(keys: Path, tmp_path: Path) -> None:
+    """As with a stage3: no mkfs.vfat, no static busybox."""
+    (tmp_path / "stage/bin").mkdir(parents=True)
+    (tmp_path / "stage/bin/sh").write_bytes(Path("/bin/dash").read_bytes())
+    output = tmp_path / "installer"
+    build_installer(tmp_path / "stage", None, (keys / "good.asc").read_bytes(), output, tmp_path)
+    run(["busybox", "cpio", "-i", "-d"], stdin=decompress(output.read_bytes()), cwd=tmp_path)
+    assert (tmp_path / "usr/bin/mkfs.vfat").is_file()
+    foreign = bytearray((tmp_path / "stage/bin/sh").read_bytes())
+    foreign[18:20] = (183).to_bytes(2, "little")  # EM_AARCH64
+    (tmp_path / "stage/bin/sh").write_bytes(foreign)
+    with pytest.raises(Problem, match="busybox is in none of"):
+        build_installer(tmp_path / "stage", None, (keys / "good.asc").read_bytes(), output, tmp_path)
 
 
 # The installation
