@@ -35,8 +35,8 @@ DERIVED = """
 """
 # Where things lie, who looks on, how much runs at once, what is fetched from where, which version is chosen.
 NEUTRAL = """
-    _ all_proxy ARCHLIST AUTOCLEAN BOOTSTRAP_USE CLEAN_DELAY COLORTERM COLUMNS DISPLAY DISTDIR ECLASSDIR
-    EDITOR ENV_FILE ftp_proxy GENTOO_MIRRORS GOMAXPROCS GPG_AGENT_INFO HOME HOSTNAME http_proxy
+    _ all_proxy ARCHLIST AUTOCLEAN BOOTSTRAP_USE CLEAN_DELAY COLORTERM COLUMNS COMMON_FLAGS DISPLAY DISTDIR
+    ECLASSDIR EDITOR ENV_FILE ftp_proxy GENTOO_MIRRORS GOMAXPROCS GPG_AGENT_INFO HOME HOSTNAME http_proxy
     https_proxy INFOPATH LESS LESSOPEN LINES LOGNAME LS_COLORS MANPATH NO_COLOR no_proxy NOCOLOR O OLDPWD
     PAGER PATH PKG_LOGDIR PKG_TMPDIR PKGDIR PORT_LOGDIR PORTAGE_ACTUAL_DISTDIR PORTAGE_ARCHLIST
     PORTAGE_BIN_PATH PORTAGE_BINHOST PORTAGE_BUILD_GROUP PORTAGE_BUILD_USER PORTAGE_BUILDDIR
@@ -65,7 +65,8 @@ IDLE_FEATURES = """
     assume-digests binpkg-ignore-signature binpkg-logs binpkg-multi-instance binpkg-request-signature
     binpkg-signing buildpkg buildpkg-live buildpkg-proactive buildsyspkg candy ccache cgroup clean-logs
     collision-protect compress-build-logs compress-index config-protect-if-modified digest distcc
-    distlocks downgrade-backup ebuild-locks fail-clean force-mirror getbinpkg gpg-keepalive
+    distlocks downgrade-backup ebuild-locks
+    export-pms-vars fail-clean force-mirror getbinpkg gpg-keepalive
     home-dir-template-copy icecream ipc-sandbox jobserver-token keeptemp keepwork lmirror merge-sync
     merge-use-vdb merge-wait metadata-transfer mirror mount-sandbox multilib-strict network-sandbox
     network-sandbox-proxy news noauto noclean nodoc noinfo noman notitles observability parallel-fetch
@@ -161,7 +162,9 @@ def variables(own: Any) -> Iterator[tuple[str, str]]:
     # What packages leave in /etc/env.d comes and goes with the root; strict keys count the packages.
     layers = [layer for name, layer in own.configdict.items() if name != "env.d"]
     passing = {name for name in own.configdict["env.d"] if not any(name in layer for layer in layers)}
-    for name, value in sorted(own.environ().items()):
+    # Older releases leave the default to ecompress.
+    seen = {"PORTAGE_COMPRESS": "bzip2", **own.environ()}
+    for name, value in sorted(seen.items()):
         if name in UNHEARD or name in expanded or name in passing or NEUTRAL_KINDS.match(name):
             continue
         plain = " ".join((PACE.sub(" ", value) if name in PARALLEL else value).split())

@@ -1,15 +1,16 @@
 """What real Portage resolves for a package, in words that differ and words that do not."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from appliance.sandbox import Bind
+from appliance.sandbox import Bind, Overlay
 from buildfarm import recipes, root
 from buildfarm.key import TOOLCHAIN, Recipe, build_key, changed, neutral_key
 from buildfarm.stage import Stage
+from tests.integration import portages
 
 TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"
 WITNESS, SLOW, KERNEL = "app-misc/witness-1", "app-misc/slow-1", "sys-kernel/tiny-kernel-1"
@@ -44,6 +45,7 @@ class Asker:
         final: dict[str, str] | None = None,
         strict: bool = False,
         kernel_config: str = "",
+        portage: str = "",
     ) -> dict[str, Recipe]:
         self.asked += 1
         scratch = self.path / str(self.asked)
@@ -63,6 +65,12 @@ class Asker:
             shelves=[Bind(place, root.REPOS / place.name) for place in places],
             env={"FEATURES": "-news"},
         )
+        if portage:
+            over = Overlay(
+                (portages.layer(portage, self.stage), self.stage.root), scratch / "upper", scratch / "work"
+            )
+            rest = [mount for mount in sandbox.mounts if not isinstance(mount, Overlay)]
+            sandbox = replace(sandbox, mounts=[over, *rest])
         return recipes.read(sandbox, wanted, final=final, strict=strict, kernel_config=kernel_config)
 
     def add(self, name: str, text: str, *, repository: str = "tiny") -> None:
@@ -205,3 +213,25 @@ def test_an_overlay_uses_its_masters_eclasses_and_may_have_the_same_version(aske
     assert ours.parts["ebuild"] != theirs.parts["ebuild"]
     assert "file witness.c" not in theirs.parts
     assert asker.ask(wanted=("app-misc/nothing-1", f"{SLOW}::over")) == {}
+
+
+# What the release has by default itself: 3.0.63 takes bits off setuid programs, which is another image.
+OWN_DEFAULTS = {"3.0.77": (), "3.0.69.1": (), "3.0.63": ("FEATURES: +sfperms", "PORTAGE_XATTR_EXCLUDE: ")}
+
+
+@pytest.mark.parametrize("version", sorted(OWN_DEFAULTS))
+def test_another_release_of_portage_gives_the_same_recipes(asker: Asker, version: str) -> None:
+    asker.add("app-misc/library/library-1.ebuild", LIBRARY.format(abi="1"))
+    asker.add("app-misc/user/user-1.ebuild", USER)
+    wanted = (WITNESS, KERNEL, "app-misc/user-1", "app-misc/library-1")
+    files = {
+        "package.env": b"app-misc/witness fast\n",
+        "env/fast": b'CFLAGS="-O3"\n',
+        "patches/app-misc/user/a.patch": b"--- a\n",
+    }
+    ours = asker.ask(files, wanted=wanted)
+    theirs = asker.ask(files, wanted=wanted, portage=version)
+    for cpv in wanted:
+        said = changed(ours[cpv], theirs[cpv])
+        assert len(said) == len(OWN_DEFAULTS[version]), said
+        assert all(one.startswith(begin) for one, begin in zip(said, OWN_DEFAULTS[version], strict=True))
