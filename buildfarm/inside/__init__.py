@@ -2,12 +2,14 @@
 
 A question is a module of this package with `answer(arguments) -> dict`. It runs inside the root, where
 nothing of DistServer is installed and the Python may be another version: it imports the standard library and
-`portage`, and nothing of ours. ask() sends several questions to one process, because a Portage start-up costs
-most of a second. Documented or long-stable names of Portage may be used anywhere; its private ones only in
-plan.py, which has the public commands to fall back to.
+`portage`, and of ours only other modules of this package, which are sent along. ask() sends several
+questions to one process, because a Portage start-up costs most of a second. Documented or long-stable names
+of Portage may be used anywhere; its private ones only in plan.py, which has the public commands to fall back
+to.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,19 @@ asked = json.load(sys.stdin)
 out = os.dup(1)
 os.dup2(2, 1)
 answers = {}
+inside = types.ModuleType("buildfarm.inside")
+sys.modules.update({"buildfarm": types.ModuleType("buildfarm"), "buildfarm.inside": inside})
 for name, text, arguments in asked:
-    module = types.ModuleType("inside_" + name)
+    module = types.ModuleType("buildfarm.inside." + name)
     exec(compile(text, "<inside/" + name + ".py>", "exec"), module.__dict__)
-    answers[name] = module.answer(arguments)
+    setattr(inside, name, module)
+    if arguments is not None:
+        answers[name] = module.answer(arguments)
 with os.fdopen(out, "w") as sink:
     sink.write("\\n@answers " + json.dumps(answers) + "\\n")
 """
 MARK = "@answers "
+IMPORT = re.compile(r"^from buildfarm\.inside import ([\w, ]+)$", re.MULTILINE)
 
 
 def ask(sandbox: Sandbox, questions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -38,7 +45,7 @@ def ask(sandbox: Sandbox, questions: Mapping[str, Mapping[str, Any]]) -> dict[st
 
     Raises CommandFailed, with all that Portage printed, when one of them could not be answered.
     """
-    texts = [[name, _text(name), arguments] for name, arguments in questions.items()]
+    texts = [sent for name, arguments in questions.items() for sent in _with_imports(name, arguments)]
     asked = run(
         ["python3", "-c", DRIVER],
         prefix=sandbox.prefix(),
@@ -50,6 +57,14 @@ def ask(sandbox: Sandbox, questions: Mapping[str, Mapping[str, Any]]) -> dict[st
         raise CommandFailed(["python3", "inside", *questions], asked.status, asked.stdout)
     answers: dict[str, Any] = json.loads(found[-1].removeprefix(MARK))
     return answers
+
+
+def _with_imports(name: str, arguments: Mapping[str, Any] | None) -> list[list[Any]]:
+    """A module after those of this package that it imports, which are only read: their arguments are None."""
+    text = _text(name)
+    others = [other for line in IMPORT.findall(text) for other in line.split(", ")]
+    needed = [sent for other in others for sent in _with_imports(other, None)]
+    return [*needed, [name, text, arguments]]
 
 
 def _text(name: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from buildfarm.complaints import masked_question, read_complaints
-from buildfarm.inside.plan import lines, rebuilds
+from buildfarm.inside.words import lines, missing, rebuilds
 from buildfarm.resolution import QuestionKind, parse
 
 RECORDED = Path(__file__).resolve().parent.parent / "data/portage/complaints"
@@ -155,6 +155,10 @@ def test_lines_of_emerge_have_build_ids_slots_and_repositories() -> None:
         ("dev-libs/b-2_rc1-4", "ebuild", "other", None),
         ("app-misc/old-1", "uninstall", "tree", None),
     ]
+
+
+def test_skipped_world_atoms_are_read() -> None:
+    assert missing(words("world")) == {"app-misc/absent", "app-misc/masked", "app-misc/testing"}
 
 
 def test_rebuilds_are_read_with_their_cause() -> None:
