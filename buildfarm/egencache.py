@@ -46,6 +46,7 @@ def update_cache(
     A single ebuild that cannot be sourced is no failure: Portage says so when it is asked for that package.
     """
     scratch = tree.with_name("egencache")
+    shutil.rmtree(scratch, ignore_errors=True)
     names = [*(master.repository for master in masters), name]
     # Any main repository will do when the real one is no master: its eclasses are of no use here.
     first = main if main in names else names[0]

@@ -81,6 +81,7 @@ def take(
             copy,
             repository.name,
             taken,
+            scratch=scratch,
             room=room,
             known=known,
             main=main or repository.name,
@@ -151,6 +152,7 @@ def publish(
     name: str,
     revision: str,
     *,
+    scratch: Path,
     room: Path,
     known: Sequence[Snapshot],
     main: str,
@@ -159,7 +161,7 @@ def publish(
     made_at: float = 0.0,
     check: Callable[[Survey], None] = lambda found: None,
 ) -> Snapshot:
-    """Turn a private tree into an image. `previous`: an older image whose md5-cache is a start.
+    """Turn a tree of ours into an image. `previous`: an older image whose md5-cache is a start.
 
     `made_at` is when the tree was made, if something better than the tree itself says so. `check` may
     raise a Problem for what was found; nothing is published then.
@@ -180,7 +182,7 @@ def publish(
             _unpack_cache(previous, tree)
         if stale_cache(tree, eclasses(found, masters)):
             regenerate(name, tree, masters)
-        squash(tree, image, found)
+        squash(tree, image, found, scratch)
     return Snapshot(name, revision, image)
 
 
@@ -244,6 +246,20 @@ def export_commit(repository: Path, commit: str, target: Path) -> None:
     run([*git, "read-tree", commit], env=env)
     run([*git, "checkout-index", "--all", "--force", "--quiet"], env=env, cwd=target)
     target.with_name("index").unlink()
+
+
+def check_out(clone: Path, commit: str, tree: Path, index: Path) -> None:
+    """Make `tree` the files of a commit and nothing else but an ignored or untracked md5-cache.
+
+    Only what differs is written, so a day's changes of a large repository take seconds. --reset looks at the
+    times of every file, so one that a killed check-out left in the tree is put right, too.
+    """
+    index.with_name(f"{index.name}.lock").unlink(missing_ok=True)
+    tree.mkdir(exist_ok=True)
+    git = [*GIT, f"--git-dir={clone}", f"--work-tree={tree}"]
+    env = {"GIT_INDEX_FILE": str(index)}
+    run([*git, "read-tree", "--reset", "-u", commit], env=env, cwd=tree)
+    run([*git, "clean", "-ffdxq", f"--exclude=/{CACHE}"], env=env, cwd=tree)
 
 
 def _git_dir(repository: Path) -> Path:
@@ -341,12 +357,12 @@ def _surveyed(image: Path) -> bool:
     return image.with_suffix(".json").exists()
 
 
-def squash(tree: Path, image: Path, found: Survey) -> None:
+def squash(tree: Path, image: Path, found: Survey, scratch: Path) -> None:
     """gzip, because every kernel with squashfs reads it; modes, times and owners are fixed: bytes repeat.
 
     Devices, pipes and sockets have no place in a repository and none in the image.
     """
-    part = tree.with_name("image")
+    part = scratch / "image"
     fixed = ["-all-root", "-all-time", "0", "-mkfs-time", "0", "-reproducible", "-no-xattrs"]
     modes = ["-action", "chmod(u=rwX,go=rX)@type(f)||type(d)", "-action", NO_FILE]
     quiet = ["-noappend", "-quiet", "-no-progress"]
@@ -355,5 +371,5 @@ def squash(tree: Path, image: Path, found: Survey) -> None:
     os.fsync(descriptor)
     os.close(descriptor)
     # The survey first: an image without one is made again.
-    write(found, image, tree.with_name("survey"))
+    write(found, image, scratch / "survey")
     part.rename(image)

@@ -62,9 +62,9 @@ def _snapshot(asked: Asked, fetched: Fetched) -> Snapshot:
             return found
     with staging(asked.room) as scratch:
         asked.say(f"making the snapshot of {asked.name}")
-        tree = scratch / "tree"
+        tree = fetched.tree or scratch / "tree"
         revision = fetched.fill(tree)
-        return _publish(asked, tree, revision, fetched.made_at)
+        return _publish(asked, tree, scratch, revision, fetched.made_at)
 
 
 def _unchanged(asked: Asked) -> Snapshot:
@@ -79,14 +79,15 @@ def _unchanged(asked: Asked) -> Snapshot:
         asked.say(f"the eclasses of {asked.name}'s masters changed")
         tree = scratch / "tree"
         run(["unsquashfs", "-quiet", "-no-progress", "-dest", tree, image])
-        return _publish(asked, tree, revision, of_image(image).made_at)
+        return _publish(asked, tree, scratch, revision, of_image(image).made_at)
 
 
-def _publish(asked: Asked, tree: Path, revision: str, made_at: float) -> Snapshot:
+def _publish(asked: Asked, tree: Path, scratch: Path, revision: str, made_at: float) -> Snapshot:
     return publish(
         tree,
         asked.name,
         revision,
+        scratch=scratch,
         room=asked.room,
         known=asked.known,
         main=asked.main,

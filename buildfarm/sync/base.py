@@ -58,7 +58,9 @@ class Fetched:
 
     validator: str
     fill: Callable[[Path], str]
-    """Writes the tree into a directory that is not there yet; returns the revision."""
+    """Writes the tree into a directory that is not there yet, or into `tree`; returns the revision."""
+    tree: Path | None = None
+    """A working copy of ours that stays from one time to the next."""
     revision: str = ""
     """When it is known without writing the tree."""
     made_at: float = 0.0

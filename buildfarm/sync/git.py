@@ -1,4 +1,4 @@
-"""A git repository: a bare, shallow copy that grows by what is new."""
+"""A git repository: a bare, shallow copy that grows by what is new, and a working copy that follows it."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from pathlib import Path
 from appliance.errors import Problem
 from appliance.run import run
 from buildfarm import openpgp
-from buildfarm.snapshot import GIT, export_commit
+from buildfarm.snapshot import GIT, check_out
 from buildfarm.sync.base import Asked, Fetched, command, refusal
 
 NEW = "refs/sync/new"
@@ -40,10 +40,10 @@ def fetch(asked: Asked) -> Fetched | None:
     made_at = float(run([*git, "log", "-1", "--no-show-signature", "--format=%ct", commit]).stdout)
 
     def fill(target: Path) -> str:
-        export_commit(clone, commit, target)
+        check_out(clone, commit, target, asked.work / "index")
         return commit
 
-    return Fetched(commit, fill, revision=commit, made_at=made_at)
+    return Fetched(commit, fill, tree=asked.work / "tree", revision=commit, made_at=made_at)
 
 
 def _fetch(asked: Asked, clone: Path) -> None:
