@@ -70,16 +70,39 @@ def draw(argv: Sequence[str], method: str) -> dict[str, Any]:
 
 def by_private_api(argv: Sequence[str]) -> dict[str, Any]:
     """As emerge's run_action() and action_build() do with --pretend, in their order."""
-    import portage
-    from _emerge.actions import (  # type: ignore[import-not-found]
-        adjust_configs,
-        ensure_required_sets,
-        expand_set_arguments,
-        load_emerge_config,
-    )
+    from _emerge.actions import ensure_required_sets, expand_set_arguments  # type: ignore[import-not-found]
     from _emerge.create_depgraph_params import create_depgraph_params  # type: ignore[import-not-found]
     from _emerge.depgraph import backtrack_depgraph  # type: ignore[import-not-found]
-    from _emerge.main import parse_opts, profile_check  # type: ignore[import-not-found]
+    from _emerge.main import profile_check  # type: ignore[import-not-found]
+
+    config = load(argv)
+    nothing = {"complete": False, "choices": [], "uninstalls": []}
+    if profile_check(config.trees, config.action) != os.EX_OK:
+        return nothing
+    for trees in config.trees.values():
+        trees["porttree"].dbapi.freeze()
+    ensure_required_sets(config.trees)
+    names, status = expand_set_arguments(config.args, config.action, config.target_config)
+    if status != os.EX_OK:
+        return nothing
+    options, settings = config.opts, config.target_config.settings
+    parameters = create_depgraph_params(options, config.action)
+    complete, graph, _ = backtrack_depgraph(
+        settings, config.trees, options, parameters, config.action, names, None
+    )
+    tasks = list(graph.altlist()) if complete else []
+    if complete:
+        # display_problems() would print the list first, and run the pkg_nofetch of what is fetch-restricted.
+        graph._dynamic_config._displayed_list = graph._dynamic_config._serialized_tasks_cache
+    graph.display_problems()
+    return {"complete": bool(complete), **tasks_of(graph, tasks)}
+
+
+def load(argv: Sequence[str]) -> Any:
+    """emerge's configuration for these arguments, with the binary packages they allow."""
+    import portage
+    from _emerge.actions import adjust_configs, load_emerge_config
+    from _emerge.main import parse_opts
 
     portage.output.havecolor = 0
     action, options, names = parse_opts([*PRETEND, *argv])
@@ -96,24 +119,7 @@ def by_private_api(argv: Sequence[str]) -> dict[str, Any]:
         for trees in config.trees.values():
             trees["bintree"].populate(**remote)
     adjust_configs(options, config.trees)
-    nothing = {"complete": False, "choices": [], "uninstalls": []}
-    if profile_check(config.trees, action) != os.EX_OK:
-        return nothing
-    for trees in config.trees.values():
-        trees["porttree"].dbapi.freeze()
-    ensure_required_sets(config.trees)
-    names, status = expand_set_arguments(config.args, action, config.target_config)
-    if status != os.EX_OK:
-        return nothing
-    settings = config.target_config.settings
-    parameters = create_depgraph_params(options, action)
-    complete, graph, _ = backtrack_depgraph(settings, config.trees, options, parameters, action, names, None)
-    tasks = list(graph.altlist()) if complete else []
-    if complete:
-        # display_problems() would print the list first, and run the pkg_nofetch of what is fetch-restricted.
-        graph._dynamic_config._displayed_list = graph._dynamic_config._serialized_tasks_cache
-    graph.display_problems()
-    return {"complete": bool(complete), **tasks_of(graph, tasks)}
+    return config
 
 
 def apply_package_moves(config: Any) -> None:
