@@ -220,11 +220,12 @@ def test_a_spoiled_package_of_the_pool_is_not_published_and_made_again(grown: Fa
     # The clock was set back meanwhile: nothing depends on it but names.
     day_before = time.time() - 24 * 3600.0
     grown.now = lambda: day_before
-    refused = grown.build()
-    assert refused.release is None
-    assert any("app-misc/witness-1" in reason and "damaged" in reason for reason in refused.reasons)
-    assert grown.releases() == before
     result = grown.build()
+    if how == "altered":  # which only the hash shows, and that is compared when all is built
+        assert result.release is None
+        assert any("app-misc/witness-1" in reason and "damaged" in reason for reason in result.reasons)
+        assert grown.releases() == before
+        result = grown.build()
     assert result.reasons == ()
     assert result.built == ("app-misc/witness-1",)
     assert result.release
