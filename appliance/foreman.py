@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from appliance.backlog import GIB
 from appliance.process import parent_of, process_id
 from appliance.queue import BUILDS, WARM, Queue, Workers, farm_secret, open_huey
 from appliance.run import run
@@ -19,6 +20,8 @@ LOST_SECONDS = 10.0
 """A released job that is neither in the queue nor with a worker for so long is released again."""
 HEALTH_SECONDS = 10.0
 ANY_STATUS = range(-255, 256)
+FIRST_COLLECT_SECONDS = 3600.0
+COLLECT_SECONDS = 24 * 3600.0
 
 
 class Foreman:
@@ -45,6 +48,7 @@ class Foreman:
         self._released: dict[int, float] = {}
         self._ended = False
         self._look_at = 0.0
+        self._collect_at = time.monotonic() + FIRST_COLLECT_SECONDS
         tree, settings = services.tree, services.live.now().farm
         self.huey = open_huey(settings.queue, tree, farm_secret(tree))
         self.queue = Queue(self.huey, BUILDS, self._do)
@@ -84,10 +88,20 @@ class Foreman:
                 self.services.release_desk.promote_due()
             self._stop_stale()
             self._release()
+            self._collect()
             if self.warm:
                 self._offer(self.warm)
         except Exception:
             log.exception("the farm goes on")
+
+    def _collect(self) -> None:
+        """Once a day, while nothing is built, remove what nothing names any more."""
+        if time.monotonic() < self._collect_at or self._in_hand:
+            return
+        self._collect_at = time.monotonic() + COLLECT_SECONDS
+        gone = [fate for fate in self.services.release_desk.collect(dry_run=False) if fate.goes]
+        if gone:
+            log.info("gc removed %d things, %.1f GiB", len(gone), sum(one.size_bytes for one in gone) / GIB)
 
     def _release(self) -> None:
         """Give those that may start to the queue."""

@@ -29,6 +29,7 @@ from appliance.model import Event, Job, Machine, MachineState, Profile, Release,
 from appliance.overlays import example_site
 from appliance.site import find_profile
 from appliance.store import Store
+from buildfarm import reuse
 from buildfarm.build import BuildResult, Progress, Tools, build_profile
 from buildfarm.distfiles import fetch_reference
 from buildfarm.preparing import Unresolved
@@ -194,8 +195,7 @@ class Services:
             self.store.jobs.end(job, "failed", now=self.clock(), message=message, failure=kind)
             raise
         if result.release is not None:
-            counts = f"{len(result.built)} built, {len(result.reused)} reused"
-            message = f"release {result.release.id}: {counts}"
+            message = f"release {result.release.id}: {reuse.sentence(name, result.origins)}"
             self.store.jobs.end(job, "done", now=self.clock(), message=message)
         else:
             message = "; ".join(result.reasons)

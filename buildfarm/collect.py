@@ -31,7 +31,7 @@ class Fate:
     """One thing of the state, and why it stays; without a reason it goes."""
 
     kind: str
-    """release, package, snapshot, stage, toolchain, base, log or rest."""
+    """release, package, snapshot, stage, toolchain, base, log, installer or rest."""
     name: str
     size_bytes: int
     reasons: tuple[str, ...]
@@ -222,6 +222,16 @@ class Collector:
         for path in (*self.pool.path.glob("*/.*"), *self._room("etc-base").glob(".part-*")):
             reasons = ("it is young",) if rules.is_young(path.stat().st_mtime) else ()
             found.append(Fate("rest", path.name, path.stat().st_size, reasons, path))
+        return [*found, *self._installers(rules)]
+
+    def _installers(self, rules: Rules) -> list[Fate]:
+        """Packed installers: a release has its own hard link."""
+        found = []
+        for path in sorted(self._room("installers").iterdir()):
+            stat = path.stat()
+            reasons = ["a release has it linked"] if stat.st_nlink > 1 else []
+            reasons += ["it is young"] if rules.is_young(stat.st_mtime) else []
+            found.append(Fate("installer", path.name, stat.st_size, tuple(reasons), path))
         return found
 
     def _unname(self, going: Sequence[Fate]) -> None:

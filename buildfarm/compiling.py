@@ -24,6 +24,7 @@ from buildfarm import (
     provenance,
     root,
 )
+from buildfarm.compilers import is_part
 from buildfarm.failures import Effort, Failure, Retry
 from buildfarm.key import TOOLCHAIN, Recipe
 from buildfarm.order import Order, Progress, lend_none, processors
@@ -128,7 +129,7 @@ def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = 
     `before`: the packages the root was committed with. The order that comes back is the one that was built:
     it has the holds in its configuration. Raises Unresolved when the resolver has questions.
     """
-    plain, may_hold = order, order.profile.hold
+    plain, may_hold, compilers_first = order, order.profile.hold, True
     first: Compiled | None = None
     tally = _Tally()
     while True:
@@ -142,6 +143,11 @@ def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = 
             order, may_hold = plain, False
             continue
         tally.keys |= prepared.keys
+        if compilers_first and (tools := _toolchain(prepared)):
+            # What is compiled with a new compiler has other keys, which are known when it is in the root.
+            compilers_first = False
+            tally.add(_compile(order, attempt, prepared, before, first=tools))
+            continue
         known = order.tools.not_due(order.profile.name, prepared.keys)
         held = _may_stay([one.cpv for one in known], prepared, before) if may_hold else ()
         if not held:
@@ -156,6 +162,11 @@ def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = 
         order = replace(plain, held=both, configuration=holds.mask_files(plain.configuration, both))
 
 
+def _toolchain(prepared: Prepared) -> tuple[str, ...]:
+    """New compilers, linkers and C libraries."""
+    return tuple(sorted(one.cpv for one in prepared.resolution.choices if is_part(one.cpv)))
+
+
 def _may_stay(cpvs: Sequence[str], prepared: Prepared, before: Sequence[Package]) -> tuple[Held, ...]:
     return holds.stand_ins(cpvs, prepared.before.installed, before) if cpvs else ()
 
@@ -167,8 +178,15 @@ def _skip(order: Order, attempt: Attempt, known: Sequence[FailureRecord]) -> Non
         root.lay(attempt.upper, order.build_stage.root, files, over=attempt.layers)
 
 
-def _compile(order: Order, attempt: Attempt, prepared: Prepared, before: Sequence[Package]) -> Compiled:
-    """Offer known packages, run emerge, take what it finished into the pool."""
+def _compile(
+    order: Order,
+    attempt: Attempt,
+    prepared: Prepared,
+    before: Sequence[Package],
+    *,
+    first: Sequence[str] = (),
+) -> Compiled:
+    """Offer known packages, run emerge, take what it finished into the pool. `first`: only these packages."""
     keys = prepared.keys
     name = order.profile.name
     harvest.note(attempt, prepared.recipes, profile=name)
@@ -179,7 +197,10 @@ def _compile(order: Order, attempt: Attempt, prepared: Prepared, before: Sequenc
     order.tools.get_distfiles(prepared.distfiles({package.cpv for package in offered}))
     for missed in fetch_sources(order, attempt, prepared, offered):
         order.report(Progress("distfiles", missed.reason, missed.cpv, status="failed"))
-    ran, built = _emerge_until_done(order, attempt, prepared, to_build_again(prepared, offered))
+    if first:
+        order.report(Progress("packages", f"the toolchain first: {', '.join(first)}"))
+    again = to_build_again(prepared, offered)
+    ran, built = _emerge_until_done(order, attempt, prepared, again, first=first)
     if ran.status != 0:
         # Portage refuses an altered package; without it the next build makes that package again.
         harvest.condemn_damaged(order.pool, order.ledger, offered)
@@ -231,13 +252,15 @@ class WrongObjects(Exception):
 
 
 def _emerge_until_done(
-    order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str]
+    order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str], *, first: Sequence[str]
 ) -> tuple[_Run, list[Package]]:
     """Run emerge; what failed for want of memory or of a compile host is tried once more, more carefully."""
     efforts = [Effort(order.jobs, processors())]
     built: list[Package] = []
     while True:
-        ran = _try(order, attempt, prepared, again, efforts[-1])
+        effort = efforts[-1]
+        update = portage.only(effort.jobs, first) if first else portage.update(effort.jobs, again)
+        ran = _try(order, attempt, prepared, update, effort, clean=not first)
         built += harvest.gather(attempt, order.pool, order.ledger, ran.figures)
         step = failures.next_step(ran.failures, efforts)
         if not ran.failures or not isinstance(step, Retry):
@@ -246,7 +269,15 @@ def _emerge_until_done(
         efforts.append(Effort(step.jobs, step.make_jobs, step.local))
 
 
-def _try(order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str], effort: Effort) -> _Run:
+def _try(
+    order: Order,
+    attempt: Attempt,
+    prepared: Prepared,
+    update: Sequence[str],
+    effort: Effort,
+    *,
+    clean: bool,
+) -> _Run:
     """One run of emerge, with compile hosts (unless the effort is local) and a compiler cache."""
     toolchain = main_toolchain(prepared.recipes.values())
     lend = lend_none if effort.local else order.tools.lend
@@ -256,10 +287,8 @@ def _try(order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str
     ):
         env = {**shelf.env, "FEATURES": " ".join((portage.FEATURES, *shelf.features))}
         own = build_sandbox(order, attempt, make_jobs=hosts.slots, env=env, shelves=shelf.mounts)
-        update = portage.update(effort.jobs, again)
-        ran = _emerge_all(
-            order, attempt, hosts.into(own), update, prepared.keys, distributed=bool(hosts.hosts)
-        )
+        steps = _steps(order, attempt, update, clean=clean)
+        ran = _emerge_all(order, hosts.into(own), steps, prepared.keys, distributed=bool(hosts.hosts))
         counts = shelf.counts()
         if total := counts.hits + counts.misses:
             order.report(Progress("packages", f"{counts.hits} of {total} compilations came from the cache"))
@@ -268,6 +297,11 @@ def _try(order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str
         order.report(Progress("cluster", str(usage)))
         if usage.wrong:
             raise WrongObjects(usage.wrong)
+        names = ", ".join(sorted(usage.remote))
+        shared = {
+            cpv: replace(one, hosts=names, remote_share=usage.share) for cpv, one in ran.figures.items()
+        }
+        return replace(ran, figures=shared)
     return ran
 
 
@@ -293,28 +327,33 @@ def _cache(order: Order, attempt: Attempt, toolchain: str, *, distcc: bool) -> I
         yield shelf
 
 
+def _steps(order: Order, attempt: Attempt, update: Sequence[str], *, clean: bool) -> Iterator[Sequence[str]]:
+    """Update; rebuild users of old libraries and remove what nothing needs, unless more is to come."""
+    yield update
+    if clean and _preserved(order, attempt):
+        yield portage.rebuild_preserved(order.jobs)
+    if clean:
+        yield portage.depclean()
+
+
 def _emerge_all(
     order: Order,
-    attempt: Attempt,
     sandbox: Sandbox,
-    update: Sequence[str],
+    steps: Iterable[Sequence[str]],
     keys: Mapping[str, str],
     *,
     distributed: bool,
 ) -> _Run:
-    """Update, rebuild users of old libraries, remove what nothing needs; stops at the first that fails."""
+    """Run emerge step by step; stops at the first that fails."""
     lines: list[str] = []
     took: dict[str, float] = {}
     log = order.logs / "emerge.out"
-
-    def emerge(argv: Sequence[str]) -> int:
+    status = 0
+    for argv in steps:
         watch = _watch(order, lines, took)
-        return run(argv, prefix=sandbox.prefix(), output=log, on_line=watch, ok=ANY_STATUS).status
-
-    status = emerge(update)
-    if status == 0 and _preserved(order, attempt):
-        status = emerge(portage.rebuild_preserved(order.jobs))
-    status = status or emerge(portage.depclean())
+        status = run(argv, prefix=sandbox.prefix(), output=log, on_line=watch, ok=ANY_STATUS).status
+        if status != 0:
+            break
     emerge_log = order.logs / "emerge.log"
     text = emerge_log.read_text(errors="replace") if emerge_log.exists() else ""
     output = "\n".join(lines)

@@ -68,6 +68,12 @@ def update(jobs: int, again: Sequence[str] = ()) -> list[str]:
     return ["emerge", *QUIET, *options, *SETS]
 
 
+def only(jobs: int, cpvs: Sequence[str]) -> list[str]:
+    """Merge these versions before all else; they do not become part of the world."""
+    options = [*RESOLVE, *FROM_BINARIES, "--oneshot", "--keep-going=y", f"--jobs={jobs}"]
+    return ["emerge", *QUIET, *options, *(f"={cpv}" for cpv in cpvs)]
+
+
 def remaining_plan() -> list[str]:
     """What the resolver is asked after the update; nothing may be left."""
     return [*RESOLVE, *FROM_BINARIES, *SETS]

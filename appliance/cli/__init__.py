@@ -17,6 +17,7 @@ from appliance.model import Firmware
 from appliance.run import CommandFailed
 from appliance.services import init_site
 from appliance.site import read_site
+from buildfarm import reuse
 from buildfarm.build import Progress
 from buildfarm.signing import Signer
 
@@ -132,7 +133,7 @@ def cmd_build(asked: argparse.Namespace) -> int:
         for failure in result.failed:
             print(f"\n{failure.package} failed, {failure.log}:\n{failure.tail}", file=sys.stderr)
         return 1
-    print(f"release {result.release.id}: {len(result.built)} packages built, {len(result.reused)} reused")
+    print(f"release {result.release.id}: {reuse.sentence(asked.profile, result.origins)}")
     return 0
 
 

@@ -99,6 +99,21 @@ def test_a_changed_ebuild_compiles_only_that_package(grown: Farmyard) -> None:
     assert result.built == (WITNESS,)
 
 
+def test_a_new_toolchain_is_merged_before_all_else(grown: Farmyard) -> None:
+    place = grown.repository / "sys-devel/binutils-config"
+    place.mkdir(parents=True)
+    slow = (grown.repository / "virtual/witness/witness-0.ebuild").read_text()
+    (place / "binutils-config-1.ebuild").write_text(slow.replace('RDEPEND="', 'RDEPEND=" '))
+    with (grown.repository / "profiles/categories").open("a") as file:
+        file.write("sys-devel\n")
+    grown.world = (*grown.world, "sys-devel/binutils-config")
+    result = grown.build()
+    assert result.reasons == ()
+    assert result.built == ("sys-devel/binutils-config-1",)
+    said = [progress.message for progress in grown.seen if progress.step == "packages"]
+    assert "the toolchain first: sys-devel/binutils-config-1" in said
+
+
 def test_a_package_that_is_no_longer_wanted_leaves_the_release(grown: Farmyard) -> None:
     grown.world = ("app-misc/witness", "sys-kernel/tiny-kernel")
     result = grown.build()

@@ -246,6 +246,17 @@ def test_a_stage_stays_while_a_root_is_built_on_it(press: Press) -> None:
     assert [place.name for place in press.tree.room("stages").iterdir()] == ["a" * 64]
 
 
+def test_a_packed_installer_goes_when_no_release_has_it(press: Press) -> None:
+    shelf = press.tree.room("installers")
+    for name in ("used", "unused", "fresh"):
+        (shelf / name).write_bytes(b"an installer")
+        os.utime(shelf / name, (press.clock.now, press.clock.now) if name == "fresh" else (0, 0))
+    (press.tree.path / "linked").hardlink_to(shelf / "used")
+    fates = press.desk().collect(dry_run=False)
+    assert gone(fates, "installer") == {"unused"}
+    assert {path.name for path in shelf.iterdir()} == {"used", "fresh"}
+
+
 def test_old_logs_go_but_the_newest_of_each_profile(press: Press) -> None:
     logs = press.tree.room("logs")
     for name in ("build-vm-20260101T000000Z", "build-vm-20260102T000000Z", "build-x-20260101T000000Z"):
