@@ -19,6 +19,8 @@ OPTIONS = [
     "--recursive", "--links", "--safe-links", "--perms", "--times", "--omit-dir-times", "--compress",
     "--force", "--whole-file", "--delete", "--chmod=u+rwX", "--timeout=180",
     "--exclude=/distfiles", "--exclude=/local", "--exclude=/packages", "--exclude=.git",
+    # Without it times are compared in whole seconds, and two files written within one may be of one size.
+    "--modify-window=-1",
 ]  # fmt: skip
 TIMESTAMP = Path("metadata/timestamp.chk")
 NAME = Path("profiles/repo_name")
