@@ -181,7 +181,8 @@ class Services:
                 self._fetch_distfiles(site, work.report)
                 result = build_profile(site, profile, self.tree, work, work.report, tools=tools)
             self.failures.note(name, result.failed, keys=result.keys, built=result.built)
-            self.planning.note(name, result.questions)
+            if result.questions is not None:
+                self.planning.note(name, result.questions)
             if result.release is not None:
                 self.release_desk.publish(result.release, origins=result.origins)
                 self.failures.hold(name, result.held)

@@ -45,8 +45,8 @@ class BuildResult:
     """What the release leaves at an older version."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Build keys of everything that was wanted."""
-    questions: tuple[Question, ...] = ()
-    """What the resolver noted and could go on with."""
+    questions: tuple[Question, ...] | None = None
+    """What the resolver noted and could go on with; None: it was not asked."""
     logs: Path | None = None
 
 

@@ -63,8 +63,8 @@ class Compiled:
     failures: tuple[Failure, ...]
     keys: Mapping[str, str]
     """Build keys of everything that was wanted."""
-    questions: tuple[Question, ...] = ()
-    """What the resolver noted and could go on with."""
+    questions: tuple[Question, ...] | None = None
+    """What the resolver noted and could go on with; None: it was not asked."""
     earlier: tuple[Failure, ...] = ()
     """Of versions that failed in this build and are held back since."""
 
