@@ -67,6 +67,8 @@ class Decision:
     why: str
     jobs: int = 0
     """Packages at a time."""
+    crowded: bool = False
+    """It only waits for a worker or for memory: its place in the order matters."""
 
 
 def is_urgent(task: Task, rules: Rules, now: float) -> bool:
@@ -118,21 +120,25 @@ class _Hall:
             return Decision(task, False, f"it failed and is tried again in {span(task.not_before - now)}")
         if any(one.profile == task.profile for one in self.inside):
             return Decision(task, False, "an older build of it still runs")
-        why = self._obstacle(task, now)
-        if why:
+        why = self._same_work(task)
+        crowded = "" if why else self._crowd(task, now)
+        if why := why or crowded:
             for label in task.work:
                 self.waiter.setdefault(label, task.profile)
-            return Decision(task, False, why)
+            return Decision(task, False, why, crowded=bool(crowded))
         self.inside.append(task)
         self.builder.update(dict.fromkeys(task.work, task.profile))
         jobs = fewer_jobs(task, self.rules)
         return Decision(task, True, _reason(task, self.rules, now), jobs)
 
-    def _obstacle(self, task: Task, now: float) -> str:
+    def _same_work(self, task: Task) -> str:
         for owners, verb in ((self.builder, "builds"), (self.waiter, "comes first and builds")):
             same = sorted({owners[label] for label in task.work if label in owners})
             if same:
                 return f"{same[0]} {verb} the same packages, which it then reuses"
+        return ""
+
+    def _crowd(self, task: Task, now: float) -> str:
         if len(self.inside) >= self.rules.workers:
             return f"all {self.rules.workers} workers are busy"
         return self._memory(task, now)

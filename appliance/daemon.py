@@ -16,6 +16,7 @@ from pathlib import Path
 
 import waitress
 
+from appliance.backlog import span
 from appliance.desks.backlog import WARM, Unwanted
 from appliance.door import make_app as make_door
 from appliance.door import serve as serve_door
@@ -204,7 +205,10 @@ def farm(asked: Up) -> None:
     def argv(job: int, jobs: int) -> list[str]:
         return [*DIE_TOGETHER, *asked.argv("build"), "--job", str(job), "--jobs", str(jobs)]
 
-    foreman = Foreman(services, argv, look_seconds=FARM_LOOK_SECONDS)
+    def plan(job: int) -> list[str]:
+        return [*DIE_TOGETHER, *asked.argv("plan"), "--job", str(job)]
+
+    foreman = Foreman(services, argv, look_seconds=FARM_LOOK_SECONDS, plan=plan)
     threading.Thread(target=keep_in_sync, args=(asked, foreman.look), daemon=True).start()
     threading.Thread(target=keep_ordered, args=(asked,), daemon=True).start()
     foreman.run()
@@ -237,6 +241,14 @@ def keep_ordered(asked: Up) -> None:
         except Exception:
             log.exception("ordering compile hosts")
         idle.wait(CLUSTER_LOOK_SECONDS)
+
+
+def plan_job(asked: Up, job: int) -> None:
+    """Find out what a waiting build of the farm will take."""
+    services = Services(asked.site, Tree(asked.state))
+    expected = services.foresight.foresee(job)
+    if expected:
+        log.info("job %d will take about %s", job, span(expected.seconds))
 
 
 def build_job(asked: Up, job: int, jobs: int) -> None:

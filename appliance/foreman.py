@@ -34,17 +34,21 @@ class Foreman:
         *,
         look_seconds: float,
         lost_seconds: float = LOST_SECONDS,
+        plan: Callable[[int], Sequence[str]] | None = None,
     ) -> None:
         """`argv(job, jobs)` is the program that does one job, in a process of its own.
 
-        For the job of a worker on another host it makes the bundle, or ends the job as failed.
+        For the job of a worker on another host it makes the bundle, or ends the job as failed. `plan(job)` is
+        the program that finds out what a waiting build will take.
         """
         self.services = services
         self.argv = argv
+        self.plan = plan
         self.look_seconds = look_seconds
         self.lost_seconds = lost_seconds
         self.bell = threading.Event()
         self._in_hand: set[int] = set()
+        self._foreseeing = False
         self._released: dict[int, float] = {}
         self._ended = False
         self._look_at = 0.0
@@ -88,11 +92,29 @@ class Foreman:
                 self.services.release_desk.promote_due()
             self._stop_stale()
             self._release()
+            self._foresee()
             self._collect()
             if self.warm:
                 self._offer(self.warm)
         except Exception:
             log.exception("the farm goes on")
+
+    def _foresee(self) -> None:
+        """Plan the first build that waits for a worker: what it will take decides its place in the order."""
+        if self.plan is None or self._foreseeing:
+            return
+        job = self.services.foresight.unforeseen(self._released)
+        if job:
+            self._foreseeing = True
+            threading.Thread(target=self._plan, args=(self.plan(job.id),), daemon=True).start()
+
+    def _plan(self, argv: Sequence[str]) -> None:
+        """In a process of its own, beside the loop: Portage's resolver takes its time."""
+        try:
+            run(argv, on_line=lambda line: log.info("%s", line), ok=ANY_STATUS)
+        finally:
+            self._foreseeing = False
+            self.look()
 
     def _collect(self) -> None:
         """Once a day, while nothing is built, remove what nothing names any more."""

@@ -16,6 +16,7 @@ from appliance.desks.advisories import AdvisoryDesk
 from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.cluster import ClusterDesk
 from appliance.desks.failures import FailureDesk
+from appliance.desks.foresight import ForesightDesk
 from appliance.desks.packages import PackageDesk
 from appliance.desks.planning import PlanningDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
@@ -75,6 +76,7 @@ class Services:
         self.advisories = AdvisoryDesk(self.live, tree, self.sync)
         self.backlog = BacklogDesk(self.live, self.store, clock, self.sources, self.advisories.of)
         self.planning = PlanningDesk(self.live, tree, self.store, clock, self.sync)
+        self.foresight = ForesightDesk(self.store, self.backlog, self.planning, clock)
 
     # machines
 

@@ -82,9 +82,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--firmware", type=Firmware, choices=tuple(Firmware), default=Firmware.UEFI)
 
     made = commands.add("process", cmd_process, "one of the processes of `up`")
-    made.add_argument("name", choices=("boot", "farm", "web", "door", "build"))
+    made.add_argument("name", choices=("boot", "farm", "web", "door", "build", "plan"))
     made.add_argument("--interface", required=True)
-    made.add_argument("--job", type=int, default=0, help="of build: the number of the job")
+    made.add_argument("--job", type=int, default=0, help="of build and plan: the number of the job")
     made.add_argument("--jobs", type=int, default=0, help="of build: packages at a time")
     return top
 
@@ -113,6 +113,9 @@ def cmd_process(asked: argparse.Namespace) -> int:
     what = Up(asked.site, asked.state, asked.interface)
     if asked.name == "build":
         daemon.build_job(what, asked.job, asked.jobs)
+        return 0
+    if asked.name == "plan":
+        daemon.plan_job(what, asked.job)
         return 0
     processes = {"boot": daemon.boot, "farm": daemon.farm, "web": daemon.web, "door": daemon.door}
     processes[asked.name](what)

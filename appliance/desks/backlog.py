@@ -106,7 +106,7 @@ class BacklogDesk:
             profile.name,
             inputs,
             now,
-            self._expected(recent, jobs),
+            self.store.plans.get(profile.name, inputs) or self._expected(recent, jobs),
             security=bool(self.advisories(profile)),
             work=self._work(profile, sources),
         )

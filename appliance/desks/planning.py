@@ -57,20 +57,34 @@ class PlanningDesk:
         )
         return self.look(site, profile, progress, tools=tools)
 
+    def foresee(self, profile: Profile) -> Preview:
+        """What a build from the current snapshots would do; its questions are noted before it runs."""
+        site = self.live.now()
+        tools = Tools(
+            take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site), now=self.clock
+        )
+        found = self._preview(site, profile, lambda progress: None, tools)
+        if found.asked:
+            self.note(profile.name, found.resolution.questions)
+        return found
+
     def look(self, site: Site, profile: Profile, progress: Report, *, tools: Tools) -> PlanView:
         """The same for a site that was read already."""
-        ledger = OnlyLooking(self.store.packages)
-        order = take_order(site, profile, self.tree, ledger=ledger, report=progress, tools=tools)
-        try:
-            found = preview(order)
-        finally:
-            if not any(order.logs.iterdir()):
-                order.logs.rmdir()
+        found = self._preview(site, profile, progress, tools)
         view = self.view(found)
         if not found.asked:
             return replace(view, questions=tuple(_question(one) for one in self.questions(profile.name)))
         self.note(profile.name, view.questions)
         return view
+
+    def _preview(self, site: Site, profile: Profile, progress: Report, tools: Tools) -> Preview:
+        ledger = OnlyLooking(self.store.packages)
+        order = take_order(site, profile, self.tree, ledger=ledger, report=progress, tools=tools)
+        try:
+            return preview(order)
+        finally:
+            if not any(order.logs.iterdir()):
+                order.logs.rmdir()
 
     def view(self, found: Preview) -> PlanView:
         return decide(

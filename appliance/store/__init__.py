@@ -11,6 +11,7 @@ from appliance.store.history import History
 from appliance.store.jobs import Jobs
 from appliance.store.machines import Machines
 from appliance.store.packages import Packages
+from appliance.store.plans import Plans
 from appliance.store.questions import Questions
 from appliance.store.releases import Releases
 from appliance.store.snapshots import Snapshots
@@ -31,6 +32,7 @@ class Store:
         self.history = History(self.database)
         self.workers = Workers(self.database)
         self.packages = Packages(self.database)
+        self.plans = Plans(self.database)
         self.questions = Questions(self.database)
         self.compile_hosts = CompileHosts(self.database)
         self.releases = Releases(self.database)

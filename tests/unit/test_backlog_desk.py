@@ -3,6 +3,7 @@
 import errno
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ from appliance.services import Services
 from appliance.store import Store
 from appliance.store.history import Effort, Subject
 from buildfarm import outcome
+from buildfarm.key import Recipe
 from buildfarm.meter import Reading, Tally
 from buildfarm.order import Progress
 from buildfarm.outcome import Outcome
 from buildfarm.portage import Installed, State
+from buildfarm.preview import Preview
+from buildfarm.resolution import Choice, Resolution
 from buildfarm.root import Busy, Head, Root
 
 DAY = 24 * 3600.0
@@ -347,3 +351,45 @@ def test_a_profile_with_something_vulnerable_goes_first(
     desk.refresh()
     assert starting(desk) == ["vm", "other"]
     assert desk.board().waiting[0].why == "a security update"
+
+
+def test_a_build_that_waits_for_a_worker_is_planned_and_the_longest_goes_first(
+    services: Services, desk: BacklogDesk
+) -> None:
+    for name in ("vm", "other"):
+        desk.refresh()
+        run_job(services, name, "done")
+    for name in ("vm", "other"):
+        change(services, name)
+    desk.refresh()
+    assert starting(desk) == ["web", "other"]
+    waiting = services.foresight.unforeseen()
+    assert waiting
+    assert waiting.profile == "vm"
+    services.store.plans.put("vm", waiting.inputs, 7200.0, 1 << 30)
+    assert services.foresight.unforeseen() is None
+    desk.refresh()
+    assert starting(desk) == ["vm", "web"]
+    assert desk.board().waiting[0].task.expected.seconds == 7200.0
+
+
+def test_a_plan_takes_its_critical_path_or_its_work_whichever_is_longer(services: Services) -> None:
+    for name, seconds in (("a", 100.0), ("b", 50.0), ("c", 10.0)):
+        effort = Effort(seconds, seconds, 1 << 20)
+        services.store.history.record(Subject(f"app-misc/{name}", flags="f"), effort, at=1.0)
+    recipes = {f"app-misc/{name}-1": Recipe(f"app-misc/{name}-1") for name in "abc"}
+    choices = (
+        Choice("app-misc/a-1", "0", "x", "ebuild"),
+        Choice("app-misc/b-1", "0", "x", "ebuild", needs=("app-misc/a-1",)),
+        Choice("app-misc/c-1", "0", "x", "ebuild"),
+    )
+    found = Preview(Resolution("3", "m", choices), (), recipes)
+    jobs = services.backlog.rules().jobs
+    assert services.foresight.expect(found, "f").seconds == max(150.0, 160.0 / jobs)
+    known = replace(found, known=frozenset({"app-misc/a-1"}))
+    assert services.foresight.expect(known, "f").seconds == max(50.0, 60.0 / jobs)
+
+
+def test_a_job_that_waits_no_more_is_not_planned(services: Services, desk: BacklogDesk) -> None:
+    job = desk.take(services.live.now().profiles["vm"])
+    assert services.foresight.foresee(job.id) is None
