@@ -5,9 +5,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import IO
 
 from appliance.sandbox import Bind, Mount
@@ -109,6 +110,13 @@ def environment(limit_bytes: int, log_name: str, *, distcc: bool) -> dict[str, s
         "CCACHE_UMASK": "002",
         "CCACHE_STATSLOG": str(PLACE / log_name),
     }
+
+
+def drop(room: Path, toolchain: str) -> None:
+    """Forget everything of a toolchain: a compile host put wrong objects there. Who uses it now keeps it."""
+    place = room / toolchain[:16]
+    with TemporaryDirectory(prefix=".dropped-", dir=room) as aside, suppress(FileNotFoundError):
+        place.rename(Path(aside) / "shelf")
 
 
 def _make(place: Path) -> None:

@@ -296,6 +296,7 @@ def _try(
         usage = hosts.report()
         order.report(Progress("cluster", str(usage)))
         if usage.wrong:
+            ccache.drop(order.tree.room("ccache").resolve(), toolchain)
             raise WrongObjects(usage.wrong)
         names = ", ".join(sorted(usage.remote))
         shared = {

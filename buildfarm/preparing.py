@@ -1,12 +1,13 @@
 """Finds out, before anything is built, what a root will consist of and which packages of it are known."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import Problem
 from appliance.model import Package
 from appliance.sandbox import Mount, Sandbox
+from appliance.site_cluster import NATIVE
 from buildfarm import (
     fetching,
     harvest,
@@ -15,6 +16,7 @@ from buildfarm import (
     kernel_source,
     planning,
     portage,
+    probe,
     provenance,
     recipes,
     root,
@@ -27,6 +29,7 @@ from buildfarm.root import Attempt
 
 DISTFILE = "distfile "
 """How the part of a recipe begins that is a distfile."""
+FLAGS = ("CFLAGS", "CXXFLAGS", "FFLAGS", "FCFLAGS")
 USABLE = ("installed", "provided", "available")
 ONLY_NOTES = frozenset({QuestionKind.SKIPPED, QuestionKind.INSTALLED_MASKED})
 """Questions with which emerge can go on."""
@@ -124,7 +127,23 @@ def identify(order: Order, asked: Asked) -> Prepared:
         strict=order.site.farm.strict,
         bashrc=provenance.OWN,
     )
+    check_native(asked.sandbox, made_of.values())
     return Prepared(asked.sandbox, asked.before, asked.resolution, made_of)
+
+
+def check_native(sandbox: Sandbox, made_of: Iterable[Recipe]) -> None:
+    """Raise Problem when a package would be compiled for whatever processor this server has.
+
+    The files of a site are checked when it is read; a repository's own profile may say it, too.
+    """
+    for recipe in made_of:
+        words = [word for name in FLAGS for word in recipe.variable(name).split()]
+        if bad := next((word for word in words if NATIVE.fullmatch(word)), None):
+            probe.check_flags(sandbox, probe.read_flags(sandbox))
+            raise Problem(
+                f"{recipe.cpv} would be compiled with {bad}, which is another processor on each host",
+                hint="its repository's profile says so: set its flags in portage/package.env",
+            )
 
 
 def final_slots(before: State, resolution: Resolution) -> dict[str, str]:

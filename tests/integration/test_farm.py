@@ -114,6 +114,13 @@ def test_a_new_toolchain_is_merged_before_all_else(grown: Farmyard) -> None:
     assert "the toolchain first: sys-devel/binutils-config-1" in said
 
 
+def test_native_flags_of_the_repository_are_refused_with_what_they_mean_here(grown: Farmyard) -> None:
+    with (grown.repository / "profiles/base/make.defaults").open("a") as defaults:
+        defaults.write('FFLAGS="-march=native"\n')
+    with pytest.raises(Problem, match="would be compiled with -march=native"):
+        grown.build()
+
+
 def test_a_package_that_is_no_longer_wanted_leaves_the_release(grown: Farmyard) -> None:
     grown.world = ("app-misc/witness", "sys-kernel/tiny-kernel")
     result = grown.build()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.sandbox import Bind
-from buildfarm.ccache import PLACE, Counts, Shelf, count, environment, is_installed, shelf
+from buildfarm.ccache import PLACE, Counts, Shelf, count, drop, environment, is_installed, shelf
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 MIB = 2**20
@@ -117,3 +117,15 @@ def test_a_name_that_would_leave_the_room_is_a_mistake_of_the_caller(room: Path,
         shelf(room, lowers, toolchain=A, build="../x", bound_bytes=MIB),
     ):
         pass
+
+
+def test_what_a_wrong_host_put_into_a_cache_is_gone_and_others_stay(room: Path, lowers: list[Path]) -> None:
+    fill(room, A, mib=1, used_at=1)
+    fill(room, B, mib=1, used_at=1)
+    with shelf(room, lowers, toolchain=A, build="x", bound_bytes=100 * MIB):
+        drop(room, A)
+        assert names(room) == ["b"]
+    drop(room, A)
+    with shelf(room, lowers, toolchain=A, build="y", bound_bytes=100 * MIB):
+        assert not (room / A[:16] / "cache/object").exists()
+    assert (room / B[:16] / "cache/object").exists()
