@@ -26,7 +26,7 @@ from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
 from appliance.facts import normal_mac
 from appliance.live import LiveSite
-from appliance.model import Event, Job, Machine, MachineState, Profile, Release, Site, Tree
+from appliance.model import Event, FailureKind, Job, Machine, MachineState, Profile, Release, Site, Tree
 from appliance.overlays import example_site
 from appliance.site import find_profile
 from appliance.store import Store
@@ -203,7 +203,8 @@ class Services:
         else:
             message = "; ".join(result.reasons)
             log_name = result.logs.name if result.logs else ""
-            kind = leading_kind(one.kind.value for one in result.failed)
+            kinds = [one.kind for one in result.failed] or [result.cause or FailureKind.UNKNOWN]
+            kind = leading_kind(one.value for one in kinds)
             self.store.jobs.end(job, "failed", now=self.clock(), message=message, log=log_name, failure=kind)
         return result
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance import kernel_choice
-from appliance.model import Held, Origin, Package, Profile, Release, Site, Tree
+from appliance.model import FailureKind, Held, Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, reuse, root
 from buildfarm.compiling import Compiled, WrongObjects, compile_profile, made_of, recall
-from buildfarm.failures import Failure
+from buildfarm.failures import Failure, classify_resolver
 from buildfarm.inspection import Inspector
 from buildfarm.kernel import Kernel
 from buildfarm.manifest import Manifest
@@ -43,6 +43,8 @@ class BuildResult:
     failed: tuple[Failure, ...] = ()
     held: tuple[Held, ...] = ()
     """What the release leaves at an older version."""
+    cause: FailureKind | None = None
+    """Why emerge gave up when it was no package's fault."""
     keys: Mapping[str, str] = field(default_factory=dict)
     """Build keys of everything that was wanted."""
     questions: tuple[Question, ...] | None = None
@@ -131,6 +133,7 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         built=tuple(package.cpv for package in compiled.built),
         reused=tuple(package.cpv for package in compiled.reused),
         failed=(*compiled.failures, *compiled.earlier),
+        cause=_cause(compiled),
         held=order.held,
         keys=compiled.keys,
         questions=compiled.questions,
@@ -157,12 +160,20 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         if reasons:
             return _refused(order, done, reasons)
         sealed = release.seal(content, wanted, releases=order.tree.room("releases"), inspector=inspector)
-        order.report(Progress("release", sealed.id, status="done"))
+        saved = reuse.saved_seconds(compiled.packages, built={one.sha256 for one in compiled.built})
+        said = f"{sealed.id}, packages that were there already saved {saved:.0f} s of building"
+        order.report(Progress("release", said, status="done"))
     else:
         order.report(Progress("release", f"nothing to do, {sealed.id} is the same"))
     built = {one.sha256 for one in compiled.built}
     origins = reuse.origins(order.profile.name, compiled.packages, built=built)
     return replace(done, release=release.summary(sealed), fresh=sealed == wanted, origins=origins)
+
+
+def _cause(compiled: Compiled) -> FailureKind | None:
+    if compiled.status == 0 or compiled.failures:
+        return None
+    return classify_resolver(compiled.output).kind
 
 
 def _causes(compiled: Compiled) -> list[str]:

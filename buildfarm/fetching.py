@@ -23,7 +23,6 @@ RESOLV = PurePosixPath("/etc/resolv.conf")
 QUIET = ["--color=n", "--nospinner", "--ask=n", "--quiet"]
 FEATURES = "-news -parallel-fetch -getbinpkg distlocks"
 HOST_RESOLV = Path("/etc/resolv.conf")
-TAIL = 3
 Say = Callable[[str], None]
 
 
