@@ -29,7 +29,8 @@ ATOMS_PER_OPTION = 500
 """One argument may have 128 KiB (MAX_ARG_STRLEN)."""
 CLIENT_SECONDS = 7200
 STARTED = re.compile(r">>> (Emerging|Emerging binary|Installing|Completed) \((\d+) of (\d+)\) ([^\s:]+)")
-FAILED = re.compile(r"\*  \(([^\s:,]+):[^)]*\), Log file:")
+FAILED = re.compile(r"\*  \(([^\s:,]+):[^,)]*(, binary)?[^)]*\), Log file:")
+BUILD_ID = re.compile(r"-[0-9]+$")
 FAILED_EARLY = re.compile(r">>> Failed to (?:emerge|install) ([^\s:,]+)")
 LOG_LINE = re.compile(r"(?:\*|>>>)\s+'(/[^']+)'")
 EXITING = re.compile(r"\*\*\* exiting (successfully|unsuccessfully)")
@@ -127,7 +128,9 @@ def parse_failures(text: str) -> dict[str, str]:
     for line, after in zip(lines, [*lines[1:], ""], strict=True):
         if found := FAILED.search(line):
             log = LOG_LINE.search(after)
-            failures[found[1]] = log[1] if log else ""
+            # The build id of a binary is shown like one more part of the version.
+            package = BUILD_ID.sub("", found[1]) if found[2] else found[1]
+            failures[package] = log[1] if log else ""
     return failures
 
 

@@ -43,3 +43,13 @@ def test_binary_packages_never_hide_build_time_dependencies() -> None:
     # --usepkg alone turns them off (Gentoo bug 741494).
     assert "--with-bdeps=y" in portage.update(2)
     assert "--with-bdeps=y" in portage.remaining_plan()
+
+
+def test_a_binary_that_could_not_be_merged_is_named_without_its_build_id() -> None:
+    text = """ * The following package has failed to build, install, or execute postinst:
+ *
+ *  (app-misc/collide-1-3:0/0::tiny, binary scheduled for merge), Log file:
+ *   '/var/log/portage/build/app-misc/collide-1:20261122-132700.log'
+"""
+    log = "/var/log/portage/build/app-misc/collide-1:20261122-132700.log"
+    assert portage.parse_failures(text) == {"app-misc/collide-1": log}
