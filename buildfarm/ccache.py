@@ -13,11 +13,14 @@ from typing import IO
 
 from appliance.sandbox import Bind, Mount
 from buildfarm import layers
+from buildfarm.root import Content
 
 PLACE = PurePosixPath("/var/cache/ccache")
 # Where Portage looks for the compilers' names (doebuild.py); where there are none it drops the feature.
 MASQUERADES = tuple(f"usr/{libexec}/ccache" for libexec in ("lib64", "lib", "libexec"))
 PROGRAM = "usr/bin/ccache"
+PACKAGE_ENV = "etc/portage/package.env"
+ENV_NAME = "distserver-ccache"
 # Of Gentoo's user and group `portage`: with FEATURES=userpriv compilers run as them.
 PORTAGE_ID = 250
 NAME = re.compile(r"[0-9a-f]{8,64}")
@@ -28,12 +31,10 @@ MISS = "cache_miss"
 
 @dataclass(frozen=True)
 class Shelf:
-    """What a build adds to its sandbox; empty when there is no cache for it."""
+    """What a build adds to its sandbox; empty when there is no cache for it. It is on by package_files()."""
 
     mounts: tuple[Mount, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
-    features: tuple[str, ...] = ()
-    """To be added to FEATURES."""
     statistics: Path | None = None
 
     def counts(self) -> "Counts":
@@ -88,7 +89,6 @@ def shelf(
         yield Shelf(
             mounts=(Bind(place / "cache", PLACE, read_only=False),),
             env=environment(bound_bytes - others, statistics.name, distcc=distcc),
-            features=("ccache",),
             statistics=statistics,
         )
 
@@ -110,6 +110,22 @@ def environment(limit_bytes: int, log_name: str, *, distcc: bool) -> dict[str, s
         "CCACHE_UMASK": "002",
         "CCACHE_STATSLOG": str(PLACE / log_name),
     }
+
+
+def package_files(files: Mapping[str, Content], cpvs: Sequence[str]) -> dict[str, Content]:
+    """Files of /etc/portage that turn the cache on for these packages alone, beside the profile's `files`.
+
+    Filling the cache costs a build about a third more, so it is for what will be compiled again: kernels,
+    and what replaces an installed package.
+    """
+    if not cpvs:
+        return {}
+    lines = "".join(f"={cpv} {ENV_NAME}\n" for cpv in sorted(cpvs)).encode()
+    own = files.get(PACKAGE_ENV)
+    named = (
+        {PACKAGE_ENV: own + b"\n" + lines} if isinstance(own, bytes) else {f"{PACKAGE_ENV}/zz-farm": lines}
+    )
+    return {**named, f"etc/portage/env/{ENV_NAME}": b'FEATURES="ccache"\n'}
 
 
 def drop(room: Path, toolchain: str) -> None:

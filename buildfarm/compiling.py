@@ -26,7 +26,7 @@ from buildfarm import (
 )
 from buildfarm.compilers import is_part
 from buildfarm.failures import Effort, Failure, Retry
-from buildfarm.key import TOOLCHAIN, Recipe
+from buildfarm.key import KERNEL, TOOLCHAIN, Recipe
 from buildfarm.order import Order, Progress, lend_none, processors
 from buildfarm.outcome import Outcome
 from buildfarm.portage import State
@@ -151,8 +151,7 @@ def compile_profile(order: Order, attempt: Attempt, before: Sequence[Package] = 
         known = order.tools.not_due(order.profile.name, prepared.keys)
         held = _may_stay([one.cpv for one in known], prepared, before) if may_hold else ()
         if not held:
-            _skip(order, attempt, known)
-            compiled = tally.add(_compile(order, attempt, prepared, before))
+            compiled = tally.add(_compile(order, attempt, prepared, before, known=known))
             first = first or compiled
             held = _may_stay([one.package for one in compiled.failures], prepared, before) if may_hold else ()
         if not held:
@@ -171,11 +170,29 @@ def _may_stay(cpvs: Sequence[str], prepared: Prepared, before: Sequence[Package]
     return holds.stand_ins(cpvs, prepared.before.installed, before) if cpvs else ()
 
 
-def _skip(order: Order, attempt: Attempt, known: Sequence[FailureRecord]) -> None:
-    """Let what failed under the same key fail at once, the others are built beside it."""
-    if known:
-        files = {**laid_files(order), **failures.skip_files(known)}
-        root.lay(attempt.upper, order.build_stage.root, files, over=attempt.layers)
+def _lay_again(order: Order, attempt: Attempt, *more: Mapping[str, root.Content]) -> None:
+    """The configuration with what only concerns this run of emerge."""
+    files = laid_files(order)
+    added = {name: content for each in more for name, content in each.items()}
+    if added:
+        root.lay(attempt.upper, order.build_stage.root, {**files, **added}, over=attempt.layers)
+
+
+def _cached(
+    order: Order, attempt: Attempt, prepared: Prepared, offered: Sequence[Package]
+) -> dict[str, root.Content]:
+    """Turn the compiler cache on for kernels and for what replaces an installed package."""
+    if not ccache.is_installed((attempt.upper, *attempt.layers, order.build_stage.root)):
+        return {}
+    there = {package.cpv for package in offered}
+    before = {choice.cpv for choice in prepared.resolution.choices if choice.replaces}
+    before |= {one.cpv for one in prepared.before.installed}
+    again = [
+        cpv
+        for cpv, made in prepared.recipes.items()
+        if cpv not in there and (KERNEL in made.parts or cpv in before)
+    ]
+    return ccache.package_files(laid_files(order), again)
 
 
 def _compile(
@@ -185,8 +202,12 @@ def _compile(
     before: Sequence[Package],
     *,
     first: Sequence[str] = (),
+    known: Sequence[FailureRecord] = (),
 ) -> Compiled:
-    """Offer known packages, run emerge, take what it finished into the pool. `first`: only these packages."""
+    """Offer known packages, run emerge, take what it finished into the pool.
+
+    `first`: only these packages. `known`: what failed under the same key fails at once, beside the others.
+    """
     keys = prepared.keys
     name = order.profile.name
     harvest.note(attempt, prepared.recipes, profile=name)
@@ -197,6 +218,7 @@ def _compile(
     order.tools.get_distfiles(prepared.distfiles({package.cpv for package in offered}))
     for missed in fetch_sources(order, attempt, prepared, offered):
         order.report(Progress("distfiles", missed.reason, missed.cpv, status="failed"))
+    _lay_again(order, attempt, failures.skip_files(known), _cached(order, attempt, prepared, offered))
     if first:
         order.report(Progress("packages", f"the toolchain first: {', '.join(first)}"))
     again = to_build_again(prepared, offered)
@@ -285,8 +307,7 @@ def _try(
         lend(prepared.sandbox, effort.make_jobs, identity=toolchain) as hosts,
         _cache(order, attempt, toolchain, distcc=bool(hosts.hosts)) as shelf,
     ):
-        env = {**shelf.env, "FEATURES": " ".join((portage.FEATURES, *shelf.features))}
-        own = build_sandbox(order, attempt, make_jobs=hosts.slots, env=env, shelves=shelf.mounts)
+        own = build_sandbox(order, attempt, make_jobs=hosts.slots, env=shelf.env, shelves=shelf.mounts)
         steps = _steps(order, attempt, update, clean=clean)
         ran = _emerge_all(order, hosts.into(own), steps, prepared.keys, distributed=bool(hosts.hosts))
         counts = shelf.counts()

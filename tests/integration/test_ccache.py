@@ -51,7 +51,8 @@ class Kitchen:
         """Run a script in a new root; counts of what it compiled."""
         self.built += 1
         scratch = self.path / f"root{self.built}"
-        root.lay(scratch / "upper", self.stage.root, CONFIGURATION)
+        files = {**CONFIGURATION, **ccache.package_files(CONFIGURATION, ["app-misc/object-1"])}
+        root.lay(scratch / "upper", self.stage.root, files)
         lowers = (scratch / "upper", self.stage.root)
         with ccache.shelf(
             self.path / "ccache", lowers, toolchain=toolchain, build=f"b{self.built}", bound_bytes=BOUND,
@@ -62,7 +63,7 @@ class Kitchen:
                 self.stage.root,
                 (),
                 shelves=[Bind(self.path / "tiny", root.REPOS / "tiny"), *shelf.mounts],
-                env={**shelf.env, "FEATURES": " ".join(shelf.features)},
+                env=shelf.env,
             )
             self.run(sandbox, script)
             return shelf.counts()

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from appliance.sandbox import Bind
-from buildfarm.ccache import PLACE, Counts, Shelf, count, drop, environment, is_installed, shelf
+from buildfarm.ccache import (
+    PLACE,
+    Counts,
+    Shelf,
+    count,
+    drop,
+    environment,
+    is_installed,
+    package_files,
+    shelf,
+)
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 MIB = 2**20
@@ -46,7 +56,6 @@ def names(room: Path) -> list[str]:
 def test_a_build_gets_the_cache_of_its_toolchain(room: Path, lowers: list[Path]) -> None:
     with shelf(room, lowers, toolchain=A, build="build-one", bound_bytes=100 * MIB) as got:
         assert got.mounts == (Bind(room / A[:16] / "cache", PLACE, read_only=False),)
-        assert got.features == ("ccache",)
         assert got.env["CCACHE_DIR"] == "/var/cache/ccache"
         assert got.env["CCACHE_MAXSIZE"] == "100Mi"
         assert got.env["CCACHE_STATSLOG"] == "/var/cache/ccache/build-one.log"
@@ -79,9 +88,8 @@ def test_the_longest_unused_cache_goes_first_as_far_as_needed(room: Path, lowers
 
 
 def test_a_cache_in_use_stays(room: Path, lowers: list[Path]) -> None:
-    with shelf(room, lowers, toolchain=A, build="x", bound_bytes=100 * MIB) as held:
+    with shelf(room, lowers, toolchain=A, build="x", bound_bytes=100 * MIB):
         (room / A[:16] / "cache/object").write_bytes(os.urandom(6 * MIB))
-        assert held.features
         with shelf(room, lowers, toolchain=B, build="y", bound_bytes=10 * MIB):
             assert names(room) == ["a", "b"]
     with shelf(room, lowers, toolchain=B, build="y", bound_bytes=10 * MIB):
@@ -129,3 +137,15 @@ def test_what_a_wrong_host_put_into_a_cache_is_gone_and_others_stay(room: Path, 
     with shelf(room, lowers, toolchain=A, build="y", bound_bytes=100 * MIB):
         assert not (room / A[:16] / "cache/object").exists()
     assert (room / B[:16] / "cache/object").exists()
+
+
+def test_the_cache_is_on_for_named_packages_beside_the_profiles_own_settings() -> None:
+    assert package_files({}, []) == {}
+    made = package_files({"etc/portage/make.conf": b""}, ["sys-apps/sed-4.9", "app-arch/gzip-1"])
+    assert made == {
+        "etc/portage/package.env/zz-farm": b"=app-arch/gzip-1 distserver-ccache\n"
+        b"=sys-apps/sed-4.9 distserver-ccache\n",
+        "etc/portage/env/distserver-ccache": b'FEATURES="ccache"\n',
+    }
+    made = package_files({"etc/portage/package.env": b"sys-apps/sed o3"}, ["sys-apps/sed-4.9"])
+    assert made["etc/portage/package.env"] == b"sys-apps/sed o3\n=sys-apps/sed-4.9 distserver-ccache\n"
