@@ -7,6 +7,7 @@ from appliance.store.migrations import (
     cluster,
     failures,
     keys,
+    plans,
     questions,
     sync,
 )
@@ -20,4 +21,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     backlog.STEP,
     failures.STEP,
     questions.STEP,
+    plans.STEP,
 )

@@ -34,11 +34,5 @@ STEP: tuple[str, ...] = (
         )""",
     "CREATE INDEX claim_owner ON claim (owner)",
     "ALTER TABLE job ADD COLUMN lease_until REAL",
-    """CREATE TABLE plan (
-            profile TEXT PRIMARY KEY,
-            inputs TEXT NOT NULL,
-            seconds REAL NOT NULL,
-            peak_bytes INTEGER NOT NULL
-        )""",
     "CREATE TABLE worker (name TEXT PRIMARY KEY, seen_at REAL NOT NULL)",
 )
