@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import statement
+from appliance.durable import sync
 from appliance.errors import Problem
 from appliance.statement import Statement
 
@@ -92,7 +93,7 @@ class Channels:
                 f"{where} stays where it is: the disk of {self.path} is full", hint="distserver gc"
             ) from failed
         for folder in (place.parent, self.path):
-            _sync(folder)
+            sync(folder)
 
     def _look(self, profile: str, channel: str) -> _Seen | None:
         if not statement.NAME.fullmatch(profile) or not statement.NAME.fullmatch(channel):
@@ -126,11 +127,3 @@ class Channels:
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
     return stat.st_ino, stat.st_mtime_ns, stat.st_size
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from appliance.durable import sync
 from appliance.errors import Problem
 from appliance.model import Package
 from buildfarm import gpkg
-from buildfarm.pool import Pool, sync
+from buildfarm.pool import Pool
 
 FIRST_LINE = "distserver-bases 1"
 CHUNK_BYTES = 1 << 20

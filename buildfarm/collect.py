@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.channels import Channels
+from appliance.durable import sync
 from appliance.errors import Problem
 from appliance.model import Tree
 from appliance.statement import RELEASE_ID
@@ -16,7 +17,7 @@ from appliance.store import Store
 from appliance.store.releases import DONE
 from buildfarm import bases, index, keeping, manifest
 from buildfarm.keeping import Entry, Named, Rules
-from buildfarm.pool import Pool, sync
+from buildfarm.pool import Pool
 from buildfarm.release import DAMAGED, PARTIAL
 
 log = logging.getLogger(__name__)

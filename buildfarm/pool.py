@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.durable import sync
 from appliance.errors import Problem
 from buildfarm import gpkg
 from buildfarm.index import pool_path
@@ -132,12 +133,3 @@ def link_or_copy(source: Path, target: Path) -> None:
         if failed.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM):
             raise
         shutil.copyfile(source, target)
-
-
-def sync(path: Path) -> None:
-    """Force a file or directory to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from appliance.durable import sync
 from appliance.errors import Problem
 from appliance.model import Package, Release
 from appliance.run import run
 from buildfarm import manifest
 from buildfarm.inspection import Inspector
 from buildfarm.manifest import Item, Manifest
-from buildfarm.pool import link_or_copy, sync
+from buildfarm.pool import link_or_copy
 
 log = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from appliance.deadline import wait_until
+from appliance.durable import sync
 from appliance.errors import Problem
 from appliance.model import Profile, Repository, Snapshot
 from appliance.run import run, running
 from appliance.sandbox import Bind, Image, Mount, Overlay, Sandbox
 from buildfarm import layers
-from buildfarm.pool import sync
 from buildfarm.survey import of_image
 
 LAYERS = ".layers"

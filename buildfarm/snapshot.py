@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from appliance.durable import sync
 from appliance.errors import Problem
 from appliance.model import Repository, Snapshot
 from appliance.run import run
@@ -367,9 +368,7 @@ def squash(tree: Path, image: Path, found: Survey, scratch: Path) -> None:
     modes = ["-action", "chmod(u=rwX,go=rX)@type(f)||type(d)", "-action", NO_FILE]
     quiet = ["-noappend", "-quiet", "-no-progress"]
     run(["mksquashfs", tree, part, *quiet, *fixed, *modes, "-wildcards", "-e", "... .git"])
-    descriptor = os.open(part, os.O_RDONLY)
-    os.fsync(descriptor)
-    os.close(descriptor)
+    sync(part)
     # The survey first: an image without one is made again.
     write(found, image, scratch / "survey")
     part.rename(image)

@@ -58,9 +58,8 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "channels", "compile_host", "console", "deadline", "enter", "errors", "facts", "install",
-    "kconfig", "kernel_choice", "lab", "model", "overlays",
-    "run", "sandbox", "site", "site_cluster", "statement", "store", "timeline", "vm",
+    "boot", "channels", "compile_host", "console", "deadline", "durable", "enter", "errors", "facts",
+    "install", "kconfig", "kernel_choice", "lab", "model", "overlays", "run", "sandbox", "site", "site_cluster", "statement", "store", "timeline", "vm",
 }  # fmt: skip
 
 
