@@ -76,7 +76,7 @@ class Services:
         self.advisories = AdvisoryDesk(self.live, tree, self.sync)
         self.backlog = BacklogDesk(self.live, self.store, clock, self.sources, self.advisories.of)
         self.planning = PlanningDesk(self.live, tree, self.store, clock, self.sync)
-        self.foresight = ForesightDesk(self.store, self.backlog, self.planning, clock)
+        self.foresight = ForesightDesk(self.store, self.backlog, self.planning)
 
     # machines
 

@@ -16,19 +16,13 @@ from buildfarm.inspection import Inspector
 from buildfarm.pool import Pool
 from buildfarm.signing import Notary
 from buildfarm.tarball import Member, write_tar
+from tests.clock import Clock
 
 START = 1795337807.0
 HOUR = 3600.0
 
 
 @dataclass
-class Clock:
-    now: float = START
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @dataclass
 class Press:
     """A state directory; `site` is a site directory whose profiles are published for."""
@@ -36,7 +30,7 @@ class Press:
     tree: Tree
     site: Path
     notary: Notary
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=lambda: Clock(START))
 
     def store(self) -> Store:
         return Store(self.tree.store)

@@ -1,6 +1,6 @@
 """What a waiting build will probably take: planned while it waits, by Portage's resolver and by history."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance.backlog import Expected, build_seconds
@@ -21,7 +21,6 @@ class ForesightDesk:
     store: Store
     backlog: BacklogDesk
     planning: PlanningDesk
-    clock: Callable[[], float]
 
     def unforeseen(self, released: Iterable[int] = ()) -> Job | None:
         """The first waiting build that cannot start yet and whose plan nobody asked for."""

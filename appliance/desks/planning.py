@@ -52,18 +52,12 @@ class PlanningDesk:
         site = self.live.now()
         profile = find_profile(site, name)
         self.sync.prepare(lambda text: progress(Progress("snapshot", text)), profile)
-        tools = Tools(
-            take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site), now=self.clock
-        )
-        return self.look(site, profile, progress, tools=tools)
+        return self.look(site, profile, progress, tools=self._tools(site))
 
     def foresee(self, profile: Profile) -> Preview:
         """What a build from the current snapshots would do; its questions are noted before it runs."""
         site = self.live.now()
-        tools = Tools(
-            take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site), now=self.clock
-        )
-        found = self._preview(site, profile, lambda progress: None, tools)
+        found = self._preview(site, profile, lambda progress: None, self._tools(site))
         if found.asked:
             self.note(profile.name, found.resolution.questions)
         return found
@@ -76,6 +70,12 @@ class PlanningDesk:
             return replace(view, questions=tuple(_question(one) for one in self.questions(profile.name)))
         self.note(profile.name, view.questions)
         return view
+
+    def _tools(self, site: Site) -> Tools:
+        """What a plan calls: the current snapshots, and never a compile host."""
+        return Tools(
+            take_snapshots=lambda repositories, room, regenerate: self.sync.snapshots(site), now=self.clock
+        )
 
     def _preview(self, site: Site, profile: Profile, progress: Report, tools: Tools) -> Preview:
         ledger = OnlyLooking(self.store.packages)

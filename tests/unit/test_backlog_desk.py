@@ -28,21 +28,15 @@ from buildfarm.portage import Installed, State
 from buildfarm.preview import Preview
 from buildfarm.resolution import Choice, Resolution
 from buildfarm.root import Busy, Head, Root
+from tests.clock import Clock
 
 DAY = 24 * 3600.0
 PROFILE = 'parent = ["vm"]\ndescription = "another one"\n'
 
 
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(1_000_000.0)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from appliance.model import (
 from appliance.overlays import example_site
 from appliance.statement import Statement
 from appliance.store import Store
+from tests.clock import Clock
 from tests.fake_notary import FakeNotary
 
 MAC = "52:54:00:00:00:01"
@@ -32,13 +33,6 @@ HERE = "http://10.77.0.2:80"
 RELEASE = "20260101-00000000000a"
 DISK = Disk("/dev/vda", 8 * 2**30, "virtio")
 FACTS = Facts(MAC, Firmware.UEFI, 2**30, vendor="QEMU", product="Standard PC", disks=(DISK,))
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

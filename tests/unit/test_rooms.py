@@ -59,7 +59,8 @@ ACTING = {
 }
 ALLOWED_FROM_APPLIANCE = {
     "boot", "channels", "compile_host", "console", "deadline", "durable", "enter", "errors", "facts",
-    "install", "kconfig", "kernel_choice", "lab", "model", "overlays", "run", "sandbox", "site", "site_cluster", "statement", "store", "timeline", "vm",
+    "install", "kconfig", "kernel_choice", "lab", "model", "overlays", "run", "sandbox", "site",
+    "site_cluster", "statement", "store", "timeline", "vm",
 }  # fmt: skip
 
 

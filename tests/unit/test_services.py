@@ -10,16 +10,10 @@ from appliance.model import MachineState, Tree
 from appliance.overlays import example_site
 from appliance.services import Services, check_name, init_site, read_mac
 from appliance.site import read_site
+from tests.clock import Clock
 
 MAC = "52:54:00:00:00:01"
 DAY = 24 * 3600.0
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from appliance.services import Services
 from appliance.store import Store
 from buildfarm.stage import Stage
 from buildfarm.survey import CACHE, md5, survey
+from tests.clock import Clock
 
 TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"
 TOML = """
@@ -27,13 +28,6 @@ name = "over"
 location = "../over"
 """
 DAY = 24 * 3600.0
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def write_cache(tree: Path, eclasses: dict[str, str]) -> None:
