@@ -20,6 +20,7 @@ from appliance.model import (
     Tree,
 )
 from buildfarm.build import BuildResult, Progress, Tools, build_profile
+from buildfarm.order import Lend, lend_none
 from buildfarm.stage import Stage
 
 TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"
@@ -68,6 +69,7 @@ class Farmyard:
     hold: bool = True
     boot: bool = False
     rehearse: Callable[[Tree, Release], str] | None = None
+    lend: Lend = lend_none
     not_due: Callable[[str, Mapping[str, str]], Sequence[FailureRecord]] = lambda profile, keys: ()
     now: Callable[[], float] = time.time
     watch: Callable[[Progress], None] | None = None
@@ -128,6 +130,7 @@ class Farmyard:
             now=self.now,
             not_due=self.not_due,
             rehearse=self.rehearse,
+            lend=self.lend,
             live_releases=lambda profile: [self.tree.room("releases") / name for name in self.live],
         )
 

@@ -149,6 +149,28 @@ def test_a_message_that_was_lost_is_sent_again_and_a_double_one_does_nothing(
     assert not services.store.jobs.claim(job, now=2.0)
 
 
+def test_a_build_that_waits_for_a_worker_is_planned_once(tmp_path: Path) -> None:
+    yard = Yard.make(tmp_path, "a b", workers=1)
+    services = yard.services()
+    planned = tmp_path / "planned"
+
+    def plan(job: int) -> list[str]:
+        return ["sh", "-c", f"echo {job} >>{planned}"]
+
+    foreman = Foreman(services, lambda job, jobs: ["true"], look_seconds=1000, plan=plan)
+
+    def once() -> list[str] | None:
+        foreman.step()
+        return planned.read_text().split() if planned.exists() else None
+
+    (number,) = wait_until(once, seconds=DEADLINE_SECONDS, what="the second build is planned")
+    job = services.store.jobs.get(int(number))
+    assert job
+    assert job.profile == "b"
+    services.store.plans.put(job.profile, job.inputs, 60.0, 1 << 20)
+    assert services.foresight.unforeseen() is None
+
+
 def test_newer_inputs_stop_a_build_only_after_the_bound_and_its_successor_is_finished(tmp_path: Path) -> None:
     yard = Yard.make(tmp_path, "a")
     with (yard.site / "appliance.toml").open("a") as file:

@@ -4,6 +4,8 @@ import bz2
 import os
 import signal
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +13,10 @@ import pytest
 
 from appliance.deadline import wait_until
 from appliance.errors import Problem
+from appliance.sandbox import Sandbox
 from buildfarm import gpkg, layers, manifest, provenance
 from buildfarm.build import BuildResult
+from buildfarm.lease import Lease, Usage
 from buildfarm.pool import Pool
 from buildfarm.root import Root
 from buildfarm.signing import verify
@@ -119,6 +123,29 @@ def test_native_flags_of_the_repository_are_refused_with_what_they_mean_here(gro
         defaults.write('FFLAGS="-march=native"\n')
     with pytest.raises(Problem, match="would be compiled with -march=native"):
         grown.build()
+
+
+def test_what_was_built_with_a_host_of_wrong_objects_is_built_again_without_it(grown: Farmyard) -> None:
+    """A stand-in for the cluster, whose own tests have real hosts: it lends one and then calls it wrong."""
+    lent: list[str] = []
+
+    @contextmanager
+    def lend(sandbox: Sandbox, processors: int, *, identity: str = "") -> Iterator[Lease]:
+        lent.append(identity)
+        wrong = Usage(remote={"bad": 1}, wrong={"bad": "an object is not what the toolchain makes"})
+        yield Lease(slots=processors, hosts=("bad",), _final=wrong)
+
+    source = grown.repository / "app-misc/witness/files/witness.c"
+    source.write_text(source.read_text().replace('"witness"', '"a new witness"'))
+    before = len(grown.ledger.packages())
+    grown = replace(grown, lend=lend, seen=[])
+    result = grown.build()
+    assert result.reasons == ()
+    assert result.built == (WITNESS,)
+    assert len(lent) == 1
+    assert len(grown.ledger.packages()) == before + 1
+    said = [progress.message for progress in grown.seen if progress.status == "failed"]
+    assert said == ["building again without compile hosts: bad: an object is not what the toolchain makes"]
 
 
 def test_a_package_that_is_no_longer_wanted_leaves_the_release(grown: Farmyard) -> None:
