@@ -4,14 +4,23 @@ Called as `python3 enter.py TABLE PROGRAM [ARGUMENT ...]`, TABLE being JSON that
 """
 
 import ctypes
+import errno
+import fcntl
 import json
 import os
+import stat
+import struct
 import sys
 from typing import Any
 
 MS_RDONLY, MS_NOSUID, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 32, 4096, 16384
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+LOOP_CTL_GET_FREE, LOOP_CONFIGURE = 0x4C82, 0x4C0A
+LO_READ_ONLY_AUTOCLEAR = 1 | 4
+LOOP_CONFIG = struct.Struct("=II52xI240x")
+"""fd, block size, then struct loop_info64 with its flags at 52 bytes, reserved words (linux/loop.h)."""
+LOOP_TRIES = 100
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -58,12 +67,74 @@ def bind(source: str, target: str, *, read_only: bool) -> None:
         mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
-def loop(image: str, target: str) -> None:
-    """Mount an image file read-only; mount(8) takes a loop device that frees itself with the namespace."""
+def image(source: str, target: str) -> None:
+    """An image file, read-only: over a loop device that frees itself, or unpacked where the host has none."""
     make_place(target, directory=True)
-    status = os.spawnvp(os.P_WAIT, "mount", ["mount", "-n", "-o", "loop,ro", image, target])
-    if status != 0:
-        raise OSError(f"mount -o loop {image} on {target} ended with status {status}")
+    mount("tmpfs", target, "tmpfs", MS_NOSUID, "mode=755")
+    try:
+        device, node = attach(source, target)
+    except OSError as error:
+        sys.stderr.write(f"no loop device for {source} ({error}), it is unpacked into memory\n")
+        call("unsquashfs", "-quiet", "-no-progress", "-force", "-dest", target, source)
+        mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+        return
+    try:
+        call("mount", "-n", "-o", "ro", node, target)
+    finally:
+        os.close(device)
+
+
+def call(*argv: str) -> None:
+    """What it prints goes to standard error: standard output belongs to the program that follows."""
+    said = [(os.POSIX_SPAWN_DUP2, 2, 1)]
+    ended = os.waitstatus_to_exitcode(
+        os.waitpid(os.posix_spawnp(argv[0], argv, os.environ, file_actions=said), 0)[1]
+    )
+    if ended != 0:
+        raise OSError(f"{' '.join(argv)} ended with status {ended}")
+
+
+def attach(source: str, room: str) -> tuple[int, str]:
+    """A loop device on `source`, open, and its node: that of /dev or, where it has none, one made in `room`.
+
+    A static /dev, as containers have it, ends at eight nodes while the kernel gives more; and between
+    being told which device is free and taking it, another process may have taken it (loop(4)).
+    """
+    backing = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    control = open_node("/dev/loop-control", room, stat.S_IFCHR, os.makedev(10, 237))[0]
+    try:
+        for _ in range(LOOP_TRIES):
+            number = fcntl.ioctl(control, LOOP_CTL_GET_FREE)
+            try:
+                device, node = open_node(f"/dev/loop{number}", room, stat.S_IFBLK, os.makedev(7, number))
+            except FileNotFoundError:
+                continue
+            try:
+                fcntl.ioctl(device, LOOP_CONFIGURE, LOOP_CONFIG.pack(backing, 0, LO_READ_ONLY_AUTOCLEAR))
+            except OSError as error:
+                os.close(device)
+                if error.errno not in (errno.EBUSY, errno.EAGAIN, errno.ENXIO):
+                    raise
+            else:
+                return device, node
+    finally:
+        os.close(control)
+        os.close(backing)
+    raise OSError(errno.EBUSY, f"none was free in {LOOP_TRIES} tries")
+
+
+def open_node(path: str, room: str, kind: int, number: int) -> tuple[int, str]:
+    """A device's node, open for reading, and its path; made in `room` when `path` is not that device."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+        there = stat.S_IFMT(found.st_mode) == kind and found.st_rdev == number
+    except FileNotFoundError:
+        there = False
+    if not there:
+        path = f"{room}/{os.path.basename(path)}"  # noqa: PTH119
+        if not os.path.lexists(path):
+            os.mknod(path, kind | 0o600, number)
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
 
 
 def devices(root: str) -> None:
@@ -89,7 +160,7 @@ def apply(root: str, entry: dict[str, Any]) -> None:
         case "bind":
             bind(entry["source"], target, read_only=entry["read_only"])
         case "image":
-            loop(entry["source"], target)
+            image(entry["source"], target)
         case "tmpfs":
             make_place(target, directory=True)
             mount("tmpfs", target, "tmpfs", 0, f"mode={entry['mode']:o}")

@@ -48,7 +48,8 @@ class Foreman:
         self.lost_seconds = lost_seconds
         self.bell = threading.Event()
         self._in_hand: set[int] = set()
-        self._foreseeing = False
+        self.foreseeing = False
+        self._foreseen: set[int] = set()
         self._released: dict[int, float] = {}
         self._ended = False
         self._look_at = 0.0
@@ -101,11 +102,12 @@ class Foreman:
 
     def _foresee(self) -> None:
         """Plan the first build that waits for a worker: what it will take decides its place in the order."""
-        if self.plan is None or self._foreseeing:
+        if self.plan is None or self.foreseeing:
             return
-        job = self.services.foresight.unforeseen(self._released)
+        job = self.services.foresight.unforeseen(self._released, self._foreseen)
         if job:
-            self._foreseeing = True
+            self._foreseen.add(job.id)
+            self.foreseeing = True
             threading.Thread(target=self._plan, args=(self.plan(job.id),), daemon=True).start()
 
     def _plan(self, argv: Sequence[str]) -> None:
@@ -113,7 +115,7 @@ class Foreman:
         try:
             run(argv, on_line=lambda line: log.info("%s", line), ok=ANY_STATUS)
         finally:
-            self._foreseeing = False
+            self.foreseeing = False
             self.look()
 
     def _collect(self) -> None:

@@ -1,6 +1,6 @@
 """What a waiting build will probably take: planned while it waits, by Portage's resolver and by history."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from appliance.backlog import Expected, build_seconds
@@ -22,10 +22,14 @@ class ForesightDesk:
     backlog: BacklogDesk
     planning: PlanningDesk
 
-    def unforeseen(self, released: Iterable[int] = ()) -> Job | None:
-        """The first waiting build that cannot start yet and whose plan nobody asked for."""
+    def unforeseen(self, released: Iterable[int] = (), asked: Container[int] = ()) -> Job | None:
+        """The first waiting build that cannot start yet, has no plan and is not among those `asked` for."""
         for job, decision in self.backlog.decide(released):
-            if decision.crowded and self.store.plans.get(job.profile, job.inputs) is None:
+            if (
+                decision.crowded
+                and job.id not in asked
+                and self.store.plans.get(job.profile, job.inputs) is None
+            ):
                 return job
         return None
 

@@ -159,11 +159,14 @@ def test_a_build_that_waits_for_a_worker_is_planned_once(tmp_path: Path) -> None
 
     foreman = Foreman(services, lambda job, jobs: ["true"], look_seconds=1000, plan=plan)
 
-    def once() -> list[str] | None:
+    def asked() -> str | None:
         foreman.step()
-        return planned.read_text().split() if planned.exists() else None
+        return planned.read_text().strip() or None if planned.exists() else None
 
-    (number,) = wait_until(once, seconds=DEADLINE_SECONDS, what="the second build is planned")
+    number = wait_until(asked, seconds=DEADLINE_SECONDS, what="the second build is planned")
+    wait_until(lambda: not foreman.foreseeing or None, seconds=DEADLINE_SECONDS, what="the planner has ended")
+    foreman.step()
+    assert not foreman.foreseeing, "a plan that came to nothing is asked for again and again"
     job = services.store.jobs.get(int(number))
     assert job
     assert job.profile == "b"
