@@ -165,7 +165,7 @@ async def serve(sockets: Sockets, director: Director, boot_dir: Path, stop: asyn
 
     tftp = TftpServer(
         str(here.address),
-        lambda name: _boot_program(boot_dir, name),
+        lambda name, _peer: _boot_program(boot_dir, name),
         finished=fetched,
         limits=Limits(blksize=min(1468, sockets.mtu - 32)),
     )

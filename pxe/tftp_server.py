@@ -17,8 +17,8 @@ from pxe.tftp_packets import ErrorCode, Request
 
 log = logging.getLogger(__name__)
 
-Resolver = Callable[[str], bytes | Path | None]
-"""The content, or the place, of a clean name; None when there is no such file."""
+Resolver = Callable[[str, str], Path | bytes | None]
+"""The place, or the content, of a clean name for a client's address; None when there is no such file."""
 
 Finished = Callable[[str, str, int, float], None]
 """Told of every complete transfer: the client's address, the name, bytes, seconds."""
@@ -94,7 +94,7 @@ class TftpServer:
             log.warning("tftp: %s has to wait: %d transfers under way", peer[0], len(self._sessions))
             return
         name = clean_name(request.name)
-        source = self._open(name, request.mode) if name else None
+        source = self._open(name, request.mode, peer[0]) if name else None
         if name is None or source is None:
             log.debug("tftp: %s asked for %s, which is not here", peer[0], printable(request.name))
             self._refuse(peer, ErrorCode.NOT_FOUND, "no such file")
@@ -107,8 +107,8 @@ class TftpServer:
         self._per_client[peer[0]] += 1
         session.start()
 
-    def _open(self, name: str, mode: str) -> Source | None:
-        found = self._resolver(name)
+    def _open(self, name: str, mode: str, peer: str) -> Source | None:
+        found = self._resolver(name, peer)
         if isinstance(found, Path):
             try:
                 source: Source = FileSource(found)

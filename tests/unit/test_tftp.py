@@ -459,9 +459,9 @@ class Served:
 def serving(root: Path) -> Iterator[Served]:
     finished: asyncio.Queue[tuple[str, str, int]] = asyncio.Queue()
 
-    def resolve(name: str) -> bytes | Path | None:
+    def resolve(name: str, peer: str) -> Path | bytes | None:
         if name == "virtual":
-            return b"made on the spot\n"
+            return f"made for {peer}\n".encode()
         path = root / name
         return path if path.exists() or path.is_symlink() else None
 
@@ -496,9 +496,9 @@ def root(tmp_path: Path) -> Path:
 def test_a_file_and_a_virtual_name_are_served_from_a_port_of_their_own(root: Path) -> None:
     async def talk(served: Served, caller: Caller) -> None:
         assert await caller.fetch("/file") == b"x" * 1024
-        assert await caller.fetch("virtual") == b"made on the spot\n"
+        assert await caller.fetch("virtual") == b"made for 127.0.0.1\n"
         assert await served.next_finished() == ("127.0.0.1", "file", 1024)
-        assert await served.next_finished() == ("127.0.0.1", "virtual", 17)
+        assert await served.next_finished() == ("127.0.0.1", "virtual", 19)
 
     with_server(root, talk)
 
