@@ -13,8 +13,9 @@ from rich.live import Live
 from rich.text import Text
 
 from appliance.model import Event
+from appliance.stages import Stage
 
-POWER_ON_STAGE = "dhcp"
+POWER_ON_STAGE = Stage.DISCOVER
 GAP_SECONDS = 600.0
 STAGE_WIDTH = 12
 FIGURES_WIDTH = 20

@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from appliance.errors import Problem
+from appliance.stages import Stage
 from pxe import mirror
 from pxe.director import Director
 from pxe.malformed import printable
@@ -26,7 +27,7 @@ protocol_log = logging.getLogger(f"{__name__}.protocol")
 
 LONGEST_BODY = 64 * 1024
 # Fetching these two is a stage of a machine's timeline.
-TIMED = ("kernel", "installer")
+TIMED = (Stage.KERNEL, Stage.INSTALLER)
 
 # Releases and packages are named by their content; a proxy may keep them. A channel is asked for each time.
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
@@ -139,7 +140,7 @@ class _Files:
         if request.remote:
             self._sightings.saw_address(mac, request.remote)
         log.info("%s gets its script: %s, %s", mac, type(target).__name__, printable(target.reason))
-        self._director.record(mac, "script", size_bytes=len(text), message=target.reason)
+        self._director.record(mac, Stage.SCRIPT, size_bytes=len(text), message=target.reason)
         return web.Response(text=text, headers=NEVER_KEPT)
 
     def _channel(self, profile: str, channel: str) -> web.Response:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from ipaddress import IPv4Address
 
+from appliance.stages import Stage
 from pxe import dhcp
 from pxe.client import Client, identify
 from pxe.dhcp import NOBODY, MessageType, Option, Packet
@@ -42,8 +43,9 @@ class Responder:
         self._learn(packet, client)
         match self._decide(packet, client, port=port, sender=sender):
             case Reply(reply, destination):
-                self._send(port, dhcp.encode(reply), destination)
-                self._sent(reply, client, port=port)
+                answered = dhcp.encode(reply)
+                self._send(port, answered, destination)
+                self._sent(reply, client, port=port, sizes=(len(datagram), len(answered)))
             case Ignore(reason, expected):
                 level = logging.DEBUG if expected else logging.INFO
                 log.log(level, "%s on port %d ignored: %s", client.mac or sender[0], port, reason)
@@ -69,12 +71,15 @@ class Responder:
         elif requested:
             self._sightings.saw_address(client.mac, str(IPv4Address(requested)))
 
-    def _sent(self, reply: Packet, client: Client, *, port: int) -> None:
+    def _sent(self, reply: Packet, client: Client, *, port: int, sizes: tuple[int, int]) -> None:
+        """Note an answer; `sizes` in bytes: of the question, of the answer."""
         what = printable(reply.file or b"a long URL")
         arch = client.arch.name if client.arch else ""
         kind = "iPXE" if client.ipxe else client.vendor_class
-        if port != dhcp.SERVER_PORT:
-            log.info("%s (%s, %s) told to boot %s on port %d", client.mac, arch, kind, what, port)
-        elif self._sightings.first_offer(client.mac, reply.xid):
-            log.info("%s (%s, %s) offered %s", client.mac, arch, kind, what)
-            self._director.record(client.mac, "dhcp", message=f"{arch}, {kind}: {what}")
+        stage = Stage.OFFER if port == dhcp.SERVER_PORT else Stage.PROXY
+        if not self._sightings.first(client.mac, stage, reply.xid):
+            return
+        if stage is Stage.OFFER:
+            self._director.record(client.mac, Stage.DISCOVER, size_bytes=sizes[0], message=f"{arch}, {kind}")
+        log.info("%s (%s, %s) told to boot %s on port %d", client.mac, arch, kind, what, port)
+        self._director.record(client.mac, stage, size_bytes=sizes[1], message=what)

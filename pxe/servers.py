@@ -15,6 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from appliance.errors import Problem
+from appliance.stages import Stage
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
 from pxe.http import application, protocol_log
@@ -161,7 +162,7 @@ async def serve(sockets: Sockets, director: Director, boot_dir: Path, stop: asyn
 
     def fetched(peer: str, name: str, size: int, seconds: float) -> None:
         if mac := sightings.mac_at(peer):
-            director.record(mac, "tftp", size_bytes=size, seconds=seconds, message=name)
+            director.record(mac, Stage.PROGRAM, size_bytes=size, seconds=seconds, message=name)
 
     tftp = TftpServer(
         str(here.address),

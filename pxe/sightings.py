@@ -4,6 +4,7 @@ from collections import OrderedDict
 from typing import Generic, TypeVar
 
 from appliance.model import Firmware
+from appliance.stages import Stage
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -32,7 +33,7 @@ class Sightings:
     def __init__(self) -> None:
         self._macs: Recent[str, str] = Recent()
         self._firmware: Recent[str, Firmware] = Recent()
-        self._offers: Recent[str, int] = Recent()
+        self._boots: Recent[tuple[str, Stage], int] = Recent()
 
     def saw_address(self, mac: str, address: str) -> None:
         self._macs.put(address, mac)
@@ -46,9 +47,9 @@ class Sightings:
     def firmware_of(self, mac: str) -> Firmware | None:
         return self._firmware.get(mac)
 
-    def first_offer(self, mac: str, xid: int) -> bool:
-        """Whether this is the first OFFER of a boot attempt: repeated DISCOVERs keep their xid."""
-        if self._offers.get(mac) == xid:
+    def first(self, mac: str, stage: Stage, xid: int) -> bool:
+        """Whether this is the first of such packets in a boot attempt: those sent again keep their xid."""
+        if self._boots.get((mac, stage)) == xid:
             return False
-        self._offers.put(mac, xid)
+        self._boots.put((mac, stage), xid)
         return True

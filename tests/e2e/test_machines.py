@@ -103,7 +103,8 @@ def test_the_timeline_tells_every_step_with_seconds(
     ]
     assert [step for step in steps if step not in done] == []
     # QEMU's BIOS network cards carry iPXE: they come straight to the script.
-    first = ("dhcp", "tftp", "script") if firmware is Firmware.UEFI else ("dhcp", "script")
+    way = ("proxy", "program") if firmware is Firmware.UEFI else ()
+    first = ("discover", "offer", *way, "script")
     assert [stage for stage in (*first, "kernel", "installer", "plan", "verify") if stage not in done] == []
     assert all(done[step].seconds is not None for step in steps[:-1])
     assert (done["stage"].size_bytes or 0) > MIB
@@ -124,7 +125,7 @@ def test_after_the_installation_the_firmware_asked_again_and_was_sent_to_the_dis
     """One power-on: the restart went through the same firmware with the network first."""
     events = installed[firmware].events
     finish = max(n for n, event in enumerate(events) if event.stage == "finish")
-    assert any(event.stage == "dhcp" for event in events[finish:])
+    assert any(event.stage == "discover" for event in events[finish:])
     assert [event.stage for event in events].count("partition") == 2  # begin and done, once
 
 

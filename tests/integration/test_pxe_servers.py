@@ -198,7 +198,7 @@ def test_a_broadcast_discover_gets_a_broadcast_offer_from_port_67_of_our_address
     offer = dhcp.decode(datagram)
     assert sender == (SERVER, 67)
     assert (offer.message_type, offer.file, offer.option(43)) == (MessageType.OFFER, b"snponly.efi", None)
-    served.wait_for("dhcp", since=before)
+    served.wait_for("offer", since=before)
 
 
 def test_port_4011_answers_edk2_from_4011_to_4011(served: Served, firmware_4011: socket.socket) -> None:
@@ -319,8 +319,8 @@ def test_a_fetched_boot_program_is_recorded_for_the_machine_seen_at_that_address
     firmware.sendto(packet(MessageType.DISCOVER, *UEFI), ("255.255.255.255", 67))
     firmware.recv(2048)
     served.curl("-o", str(tmp_path / "got"), f"tftp://{SERVER}//snponly.efi")
-    served.wait_for("tftp", since=before)
-    record = next(record for record in served.director.records[before:] if record.stage == "tftp")
+    served.wait_for("program", since=before)
+    record = next(record for record in served.director.records[before:] if record.stage == "program")
     assert (record.mac, record.message) == (MAC, "snponly.efi")
     assert record.size_bytes == (served.boot / "snponly.efi").stat().st_size
     assert record.seconds is not None and record.seconds < 10

@@ -62,7 +62,7 @@ def test_a_machines_page_draws_its_timeline(browser: FlaskClient, services: Serv
     services.add_machine(MAC, profile="vm")
     disk = Disk("/dev/vda", 8 * 2**30, "virtio")
     services.store.machines.set_facts(MAC, Facts(MAC, Firmware.UEFI, 2**30, vendor="QEMU", disks=(disk,)))
-    for at, stage, seconds in ((10.0, "dhcp", None), (14.0, "stage", 3.0), (20.0, "packages", 5.0)):
+    for at, stage, seconds in ((10.0, "discover", None), (14.0, "stage", 3.0), (20.0, "packages", 5.0)):
         services.store.events.add(Event(MAC, at, stage, "done", seconds, 2_000_000))
     sign_in(browser, services)
     text = browser.get(f"/machine/{MAC}").text

@@ -270,7 +270,7 @@ def test_a_discover_on_67_makes_one_offer_and_one_event_however_often_it_comes()
     for _ in range(3):
         wire.receive(packet(MessageType.DISCOVER, *UEFI))
     assert [(port, destination) for port, _, destination in wire.sent] == [(67, ("255.255.255.255", 68))] * 3
-    assert wire.director.stages() == ["dhcp"]
+    assert wire.director.stages() == ["discover", "offer"]
     assert wire.director.asked[0] == (MAC, Firmware.UEFI)
 
 

@@ -19,6 +19,7 @@ PURE = (
     "appliance/decision.py",
     "appliance/install.py",
     "appliance/facts.py",
+    "appliance/stages.py",
     "appliance/statement.py",
     "appliance/schedule.py",
     "appliance/backlog.py",
@@ -60,7 +61,7 @@ ACTING = {
 ALLOWED_FROM_APPLIANCE = {
     "boot", "channels", "compile_host", "console", "deadline", "durable", "enter", "errors", "facts",
     "install", "kconfig", "kernel_choice", "lab", "model", "overlays", "run", "sandbox", "site",
-    "site_cluster", "statement", "store", "timeline", "vm",
+    "site_cluster", "stages", "statement", "store", "timeline", "vm",
 }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from appliance.model import (
 from appliance.run import run
 from appliance.store import Store
 from appliance.store.events import PER_SUBJECT
-from appliance.store.migrations import MIGRATIONS
+from appliance.store.migrations import MIGRATIONS, stages
 
 MAC = "52:54:00:00:00:01"
 FACTS = Facts(MAC, Firmware.BIOS, 2**30, disks=(Disk("/dev/vda", 2**33, "virtio"),), vendor="QEMU")
@@ -70,7 +70,7 @@ def test_events_come_back_in_order_and_from_where_one_left_off(store: Store) -> 
 def test_a_boot_loop_cannot_fill_the_disk_with_events(store: Store) -> None:
     with store.database.change():
         for n in range(PER_SUBJECT + 20):
-            store.events.add(Event(MAC, float(n), "dhcp"))
+            store.events.add(Event(MAC, float(n), "discover"))
     kept = store.events.after(MAC)
     assert len(kept) == PER_SUBJECT
     assert kept[-1][1].at == PER_SUBJECT + 19
@@ -205,3 +205,18 @@ def test_every_migration_runs_alone_on_the_schema_before_it(tmp_path: Path) -> N
         connection.execute(f"PRAGMA user_version = {number}")
     connection.close()
     assert Store(tmp_path / "old.sqlite").machines.all() == []
+
+
+def test_timelines_of_before_have_the_names_of_now(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "old.sqlite", isolation_level=None)
+    older = MIGRATIONS[: MIGRATIONS.index(stages.STEP)]
+    for statement in (one for step in older for one in step):
+        connection.execute(statement)
+    for stage in ("dhcp", "tftp", "packages"):
+        connection.execute(
+            "INSERT INTO event (subject, at, stage, status) VALUES (?, 1.0, ?, 'done')", (MAC, stage)
+        )
+    connection.execute(f"PRAGMA user_version = {len(older)}")
+    connection.close()
+    events = Store(tmp_path / "old.sqlite").events.after(MAC)
+    assert [event.stage for _, event in events] == ["discover", "program", "packages"]

@@ -33,8 +33,8 @@ def event(at: float, stage: str, status: str = "done", message: str = "", **figu
 
 
 INSTALL = [
-    event(0.0, "dhcp"),
-    event(1.5, "tftp", size_bytes=1_048_576, seconds=0.5),
+    event(0.0, "discover"),
+    event(1.5, "program", size_bytes=1_048_576, seconds=0.5),
     event(2.0, "script"),
     event(3.5, "kernel", size_bytes=4_100_000, seconds=0.4),
     event(10.0, "packages", "begin"),
@@ -53,8 +53,8 @@ def picture(events: list[Event], now: float = 0.0) -> list[str]:
 
 def test_a_timeline_is_one_line_a_stage_with_seconds_and_size() -> None:
     assert lines(INSTALL) == [
-        "     0.0 s  dhcp",
-        "     1.0 s  tftp             0.5 s     1.0 MB",
+        "     0.0 s  discover",
+        "     1.0 s  program          0.5 s     1.0 MB",
         "     2.0 s  script",
         "     3.1 s  kernel           0.4 s     4.1 MB",
         "    10.0 s  packages       150.0 s    28.4 MB  11 packages",
@@ -75,7 +75,7 @@ def test_a_stage_that_runs_says_so_and_what_it_said_last() -> None:
 
 def test_a_failed_stage_shows_all_it_said() -> None:
     failed = event(5.0, "verify", "failed", "stage: SHA256 differs\nexpected ab\n     got cd")
-    assert lines([event(0, "dhcp"), event(1, "verify", "begin"), failed])[1:] == [
+    assert lines([event(0, "discover"), event(1, "verify", "begin"), failed])[1:] == [
         "     1.0 s  verify           4.0 s             failed: stage: SHA256 differs",
         "            expected ab",
         "                 got cd",
@@ -90,16 +90,16 @@ def test_a_stage_that_fails_without_a_begin_is_a_stage() -> None:
 
 def test_power_lost_in_a_stage_is_an_interruption() -> None:
     again = [
-        event(0, "dhcp"),
+        event(0, "discover"),
         event(5, "packages", "begin"),
-        event(65, "dhcp"),
+        event(65, "discover"),
         event(70, "packages", "begin"),
     ]
     states = [(span.stage, span.state, span.seconds) for span in spans_of(again)]
     assert states == [
-        ("dhcp", SpanState.DONE, None),
+        ("discover", SpanState.DONE, None),
         ("packages", SpanState.INTERRUPTED, 60.0),
-        ("dhcp", SpanState.DONE, None),
+        ("discover", SpanState.DONE, None),
         ("packages", SpanState.RUNNING, None),
     ]
 
@@ -145,8 +145,8 @@ def test_the_picture_has_one_bar_a_stage_along_one_axis() -> None:
     rows = picture(INSTALL)
     assert rows[0] == "alpha"
     assert [row.split()[0] for row in rows[1:-1]] == [
-        "dhcp",
-        "tftp",
+        "discover",
+        "program",
         "script",
         "kernel",
         "packages",
@@ -167,7 +167,7 @@ def test_the_running_stage_counts_and_shows_its_last_word() -> None:
 
 
 def test_the_picture_starts_after_the_last_long_silence() -> None:
-    later = [*INSTALL, event(90_000, "dhcp"), event(90_001, "script")]
+    later = [*INSTALL, event(90_000, "discover"), event(90_001, "script")]
     assert [span.started - START for span in last_run(spans_of(later), START)] == [90_000, 90_001]
     assert last_run(spans_of(INSTALL), START) == spans_of(INSTALL)
 
@@ -179,8 +179,8 @@ def test_piped_every_event_is_a_line_at_once_and_long_ones_are_not_broken() -> N
             view.feed(one)
     assert out.getvalue().splitlines() == [
         "machine alpha",
-        "     0.0 s  dhcp",
-        "     1.5 s  tftp             0.5 s     1.0 MB",
+        "     0.0 s  discover",
+        "     1.5 s  program          0.5 s     1.0 MB",
         "     2.0 s  script",
         "     3.5 s  kernel           0.4 s     4.1 MB",
         "    10.0 s  packages                           running",

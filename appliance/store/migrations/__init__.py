@@ -9,6 +9,7 @@ from appliance.store.migrations import (
     keys,
     plans,
     questions,
+    stages,
     sync,
 )
 
@@ -22,4 +23,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     failures.STEP,
     questions.STEP,
     plans.STEP,
+    stages.STEP,
 )
