@@ -51,6 +51,27 @@ class Lan:
         return ["ip", "netns", "exec", self.namespace(room)]
 
 
+@dataclass(frozen=True)
+class NetbootOptions:
+    """What a DHCP server that is not ours says of network boot."""
+
+    next_server: str = ""
+    """siaddr in the header; empty: dnsmasq names itself, as many servers do."""
+    boot_file: str = ""
+    """The header's `file`, or option 67 for clients that ask for that."""
+    vendor_class: str = ""
+    """Option 60, sent whoever asks."""
+
+
+FOREIGN: Mapping[str, NetbootOptions] = {
+    "plain": NetbootOptions(),
+    "siaddr": NetbootOptions(next_server="10.77.0.66"),
+    "file": NetbootOptions(boot_file="foreign.0"),
+    "class": NetbootOptions(vendor_class="PXEClient"),
+}
+"""The DHCP servers one meets in offices, by what they say of network boot."""
+
+
 @contextmanager
 def lan(prefix: str = "lab", *, taps: int = 1, clients: Mapping[str, str] | None = None) -> Iterator[Lan]:
     """A LAN of its own, up until the block is left, then gone with all that still runs in it.
@@ -161,8 +182,10 @@ def _owner_name(pid: int) -> str:
 
 
 @contextmanager
-def foreign_dhcp(on: Lan, log_file: Path, *, advertise: bool = True) -> Iterator[None]:
-    """A plain DHCP server that knows nothing of PXE, as every office has one.
+def foreign_dhcp(
+    on: Lan, log_file: Path, *, advertise: bool = True, netboot: NetbootOptions = FOREIGN["plain"]
+) -> Iterator[None]:
+    """The office's own DHCP server. `netboot` is what it says of network boot: nothing unless told.
 
     `advertise` adds IPv6 router advertisements: without them iPXE waits about 16 s for IPv6 at each boot.
     """
@@ -171,6 +194,7 @@ def foreign_dhcp(on: Lan, log_file: Path, *, advertise: bool = True) -> Iterator
         "--bind-interfaces", "--no-ping", "--dhcp-authoritative", "--log-dhcp", "--log-facility=-",
         "--user=root", "--pid-file=", "--leasefile-ro",
         f"--dhcp-range={POOL[0]},{POOL[1]},255.255.255.0,1h",
+        *_netboot_words(netboot),
     ]  # fmt: skip
     if advertise:
         _ip(on.namespace("dhcp"), "address", "replace", f"{ROUTER_ADDRESS}/64", "dev", "eth0", "nodad")
@@ -179,6 +203,15 @@ def foreign_dhcp(on: Lan, log_file: Path, *, advertise: bool = True) -> Iterator
     with running(words, prefix=on.exec_prefix("dhcp"), output=log_file) as server:
         _wait_for_text(server.poll, log_file, "DHCP, IP range")
         yield
+
+
+def _netboot_words(netboot: NetbootOptions) -> list[str]:
+    words = []
+    if netboot.boot_file or netboot.next_server:
+        words.append(f"--dhcp-boot={netboot.boot_file},,{netboot.next_server}".rstrip(","))
+    if netboot.vendor_class:
+        words.append(f"--dhcp-option-force=60,{netboot.vendor_class}")
+    return words
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from appliance.console import ConsoleTimeout
 from appliance.deadline import DeadlinePassed, wait_until
 from appliance.lab import (
+    FOREIGN,
     NAMESPACES,
     Lan,
     capture,
@@ -46,6 +47,27 @@ def test_a_client_gets_a_lease_from_the_foreign_server_and_no_boot_file(net: Lan
     assert re.search(r"lease of 10\.77\.0\.1\d\d obtained from 10\.77\.0\.1,", printed), printed
     assert "DHCPACK(eth0) 10.77.0.1" in log.read_text()
     assert "bootfile" not in log.read_text()
+
+
+SAID = {
+    "plain": ("next server: 10.77.0.1", "", ""),
+    "siaddr": ("next server: 10.77.0.66", "", ""),
+    "file": ("next server: 10.77.0.1", "bootfile name: foreign.0", ""),
+    "class": ("next server: 10.77.0.1", "", "option: 60 vendor-class  50:58:45:43:6c:69:65:6e:74"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(FOREIGN))
+def test_a_foreign_server_says_of_network_boot_what_it_is_told_to(
+    net: Lan, tmp_path: Path, kind: str
+) -> None:
+    log = tmp_path / "dhcp.log"
+    with foreign_dhcp(net, log, netboot=FOREIGN[kind]):
+        run(UDHCPC, prefix=net.exec_prefix("desk"))
+    found = [
+        re.search(f"{part}[^\\n]*", log.read_text()) for part in ("next server", "bootfile", "option: 60")
+    ]
+    assert tuple(match[0] if match else "" for match in found) == SAID[kind]
 
 
 def test_without_the_server_there_is_no_lease(net: Lan) -> None:
