@@ -13,15 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from appliance.boards import Board, Flash, usual_board
 from appliance.console import Console
 from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.model import Firmware
 from appliance.run import Argument, end, run, running
 
-QEMU = "qemu-system-x86_64"
-OVMF_CODE = Path("/usr/share/OVMF/OVMF_CODE_4M.fd")
-OVMF_VARS = Path("/usr/share/OVMF/OVMF_VARS_4M.fd")
 START_SECONDS = 30.0
 CONTROL_SECONDS = 10.0
 
@@ -76,10 +74,17 @@ class Vm:
     """Interface of the network namespace QEMU runs in; empty: no network card."""
     memory_mb: int = 1024
     processors: int = 1
-    cpu: str = "qemu64,+rdrand"
-    """OVMF and getrandom() in the guest want rdrand; a bigger model boots slower in software emulation."""
+    board: Board | None = None
+    """Another one than the usual x86 machine of its firmware (boards.py)."""
+    keys: Path | None = None
+    """UEFI: variables with enrolled keys, which it starts from instead of the board's own."""
     disks: tuple[VmDisk, ...] = ()
     network_first: bool = True
+    rom: bool | None = None
+    """Whether QEMU's iPXE option ROM is on the network card; None: on BIOS machines.
+
+    UEFI: with it iPXE answers instead of the firmware's own PXE client.
+    """
     ipv4_pxe: bool = True
     """UEFI: False leaves HTTP boot only."""
     ipv6_pxe: bool = False
@@ -89,6 +94,10 @@ class Vm:
     serial: str = ""
     uuid: str = ""
     direct: DirectBoot | None = None
+
+    @property
+    def built_on(self) -> Board:
+        return self.board or usual_board(self.firmware)
 
     @property
     def variables(self) -> Path:
@@ -105,12 +114,14 @@ class Vm:
 
 def argv(vm: Vm, accel: Accel, sockets: Path) -> list[str]:
     """QEMU's command line; its console and control sockets are `sockets`/console and `sockets`/qmp."""
+    board = vm.built_on
+    engine = Accel.TCG if board.foreign else accel
     return [
-        QEMU, "-name", vm.name, "-nodefaults", "-no-user-config", "-accel", accel.value, "-cpu", vm.cpu,
-        "-smp", str(vm.processors), "-m", f"{vm.memory_mb}M",
+        board.qemu, "-name", vm.name, "-nodefaults", "-no-user-config", "-accel", engine.value,
+        "-cpu", board.cpu, "-smp", str(vm.processors), "-m", f"{vm.memory_mb}M",
         *_firmware(vm),
         # -nographic tells SeaBIOS and iPXE to use the serial port (etc/sercon-port); -display none does not.
-        "-nographic", "-vga", "std", "-monitor", "none",
+        "-nographic", *([] if board.foreign else ["-vga", "std"]), "-monitor", "none",
         # The machine starts when the console is attached: not one byte of it is missed.
         "-chardev", f"socket,id=console,path={_comma(sockets / 'console')},server=on,wait=on",
         "-serial", "chardev:console",
@@ -129,11 +140,12 @@ def _comma(value: str | Path) -> str:
 
 
 def _firmware(vm: Vm) -> list[str]:
-    if vm.firmware is Firmware.BIOS:
-        return ["-machine", "pc"]
+    board = vm.built_on
+    if board.flash is None:
+        return ["-machine", board.machine]
     return [
-        "-machine", "q35",
-        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={OVMF_CODE}",
+        "-machine", board.machine, *board.extra,
+        "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={board.flash.code}",
         "-drive", f"if=pflash,unit=1,format=raw,file={_comma(vm.variables)}",
         # edk2 OvmfPkg reads these to leave out boot options; see OvmfPkg/PlatformDxe and NetworkPkg.
         *([] if vm.ipv4_pxe else ["-fw_cfg", "name=opt/org.tianocore/IPv4PXESupport,string=n"]),
@@ -151,8 +163,8 @@ def _identity(vm: Vm) -> list[str]:
 def _network(vm: Vm) -> list[str]:
     if not vm.tap:
         return []
-    # UEFI: QEMU's option ROM is iPXE and would answer instead of the firmware's own PXE client.
-    rom = ",romfile=" if vm.firmware is Firmware.UEFI else ""
+    has_rom = vm.firmware is Firmware.BIOS if vm.rom is None else vm.rom
+    rom = "" if has_rom else ",romfile="
     index = 1 if vm.network_first else 2 + len(vm.disks)
     return [
         "-netdev", f"tap,id=net0,ifname={vm.tap},script=no,downscript=no",
@@ -249,8 +261,9 @@ def power_on(vm: Vm, *, accel: Accel = Accel.TCG, prefix: Sequence[Argument] = (
     (setpriv --pdeathsig), so nothing keeps running when the caller is killed.
     """
     vm.directory.mkdir(parents=True, exist_ok=True)
-    if vm.firmware is Firmware.UEFI and not vm.variables.exists():
-        _copy_variables(vm.variables)
+    flash = vm.built_on.flash
+    if flash and not vm.variables.exists():
+        _copy_variables(flash, vm.keys or flash.variables, vm.variables)
     # A socket's path is at most 107 bytes (unix(7)): the machine's own directory may be too deep.
     with tempfile.TemporaryDirectory(prefix="distserver-vm-") as place:
         sockets = Path(place)
@@ -268,11 +281,12 @@ def power_on(vm: Vm, *, accel: Accel = Accel.TCG, prefix: Sequence[Argument] = (
                 on.power_off()
 
 
-def _copy_variables(variables: Path) -> None:
-    if not OVMF_VARS.exists():
-        raise Problem(f"no UEFI firmware: {OVMF_VARS} is missing", hint="install the package ovmf")
+def _copy_variables(flash: Flash, template: Path, variables: Path) -> None:
+    for file in (flash.code, template):
+        if not file.exists():
+            raise Problem(f"no UEFI firmware: {file} is missing", hint=f"install the package {flash.package}")
     partial = variables.with_suffix(".partial")
-    shutil.copyfile(OVMF_VARS, partial)
+    shutil.copyfile(template, partial)
     partial.rename(variables)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.boards import MICROSOFT_KEYS, UEFI_ARM64, UEFI_IA32, UEFI_SECURE, Board, Flash
 from appliance.console import ConsoleClosed, ConsoleTimeout, plain
 from appliance.deadline import DeadlinePassed, wait_until
 from appliance.errors import Problem
@@ -122,6 +123,28 @@ def test_uefi_variables_are_kept_between_power_ons(vm: Vm) -> None:
         machine.console.wait_for(MARKER, seconds=120)
     assert uefi.variables.stat().st_ino == inode
     assert uefi.variables.read_bytes() != Path("/usr/share/OVMF/OVMF_VARS_4M.fd").read_bytes()
+
+
+@pytest.mark.parametrize("board", [UEFI_IA32, UEFI_SECURE, UEFI_ARM64], ids=["ia32", "secure", "arm64"])
+def test_each_board_starts_its_own_firmware(board: Board, tmp_path: Path) -> None:
+    machine = Vm("delta", tmp_path / "delta", Firmware.UEFI, memory_mb=512, board=board)
+    with power_on(machine) as on:
+        on.console.wait_for("BdsDxe", seconds=120)
+
+
+def test_variables_can_start_with_keys(tmp_path: Path) -> None:
+    enrolled = Vm("kappa", tmp_path / "kappa", Firmware.UEFI, board=UEFI_SECURE, keys=MICROSOFT_KEYS)
+    with power_on(enrolled) as on:
+        on.power_off()
+    assert b"Microsoft Windows Production PCA" in enrolled.variables.read_bytes()
+
+
+def test_firmware_that_is_not_installed_is_named_with_its_package(tmp_path: Path) -> None:
+    absent = Board("qemu-system-x86_64", "q35", "qemu64", Flash(tmp_path / "x", tmp_path / "y", "ovmf-x"))
+    bare = Vm("alpha", tmp_path, Firmware.UEFI, board=absent)
+    with pytest.raises(Problem, match=r"no UEFI firmware: .*/x is missing") as problem, power_on(bare):
+        raise AssertionError("it has no firmware")
+    assert "ovmf-x" in problem.value.hint
 
 
 def test_a_machine_that_stays_on_is_reported_with_its_last_lines(vm: Vm) -> None:

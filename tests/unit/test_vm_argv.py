@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.boards import UEFI_ARM64, UEFI_IA32, UEFI_SECURE, Board, usual_board
 from appliance.kvm import accelerator, choose_accel
 from appliance.model import Firmware
 from appliance.vm import Accel, DirectBoot, DiskInterface, Vm, VmDisk, argv, make_disk
@@ -46,6 +47,34 @@ def test_a_uefi_machine_has_its_own_copy_of_the_variables() -> None:
     assert code == "if=pflash,unit=0,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"
     assert variables == "if=pflash,unit=1,format=raw,file=/state/alpha/vars.fd"
     assert words(UEFI, "-machine") == ["q35"]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_option_rom_can_be_asked_for_or_left_out(wanted: bool) -> None:
+    for vm in (UEFI, BIOS):
+        devices = words(dataclasses.replace(vm, rom=wanted), "-device")
+        assert any("romfile=" in device for device in devices) is not wanted
+
+
+@pytest.mark.parametrize("board", [UEFI_IA32, UEFI_SECURE])
+def test_firmware_that_locks_its_flash_needs_smm(board: Board) -> None:
+    vm = dataclasses.replace(UEFI, board=board)
+    code, variables, _disk = words(vm, "-drive")
+    assert words(vm, "-machine") == ["q35,smm=on"]
+    assert board.flash is not None and f"file={board.flash.code}" in code
+    assert variables == "if=pflash,unit=1,format=raw,file=/state/alpha/vars.fd"
+    assert "driver=cfi.pflash01,property=secure,value=on" in words(vm, "-global")
+    assert not words(UEFI, "-global")
+
+
+def test_another_processor_has_its_own_qemu_and_never_kvm() -> None:
+    vm = dataclasses.replace(UEFI, board=UEFI_ARM64)
+    line = argv(vm, Accel.KVM, SOCKETS)
+    assert line[0] == "qemu-system-aarch64"
+    assert words(vm, "-cpu") == ["cortex-a57"]
+    assert line[line.index("-accel") + 1] == Accel.TCG.value
+    assert "-vga" not in line
+    assert argv(UEFI, Accel.KVM, SOCKETS)[0] == usual_board(Firmware.UEFI).qemu == "qemu-system-x86_64"
 
 
 def test_a_bios_machine_has_no_flash_and_no_uefi_settings() -> None:
