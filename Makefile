@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON ?= /usr/bin/python3
 FIRMWARE ?= uefi
 
-.PHONY: demo test lint bench bench-farm setup lock clean
+.PHONY: demo test lint bench bench-farm bench-net setup lock clean
 
 demo: setup
 	$(VENV)/bin/distserver demo --firmware $(FIRMWARE)
@@ -25,6 +25,10 @@ bench: setup
 # CASES="bound distcc" for some of them.
 bench-farm: setup
 	@$(VENV)/bin/python -m tests.benches $(CASES)
+
+# CASES="tftp storm/50" for some of them.
+bench-net: setup
+	@$(VENV)/bin/python -m tests.benches_net $(CASES)
 
 setup: $(VENV)/ready
 

@@ -1,0 +1,1 @@
+"""Benchmarks of the network boot: `make bench-net`."""
