@@ -22,13 +22,14 @@ from appliance.door import make_app as make_door
 from appliance.door import serve as serve_door
 from appliance.errors import Problem
 from appliance.foreman import Foreman
-from appliance.model import Job, Tree
+from appliance.model import Job, Site, Tree
 from appliance.overlays import HOME
 from appliance.queue import farm_secret
 from appliance.run import run
 from appliance.services import Services
 from buildfarm.build import Progress
-from pxe import images, servers
+from pxe import images
+from pxe.servers import Network, Servers, find_served
 from webui.pages import make_app
 
 log = logging.getLogger(__name__)
@@ -53,11 +54,23 @@ class Up:
 
     site: Path
     state: Path
-    interface: str
+    interfaces: tuple[str, ...] = ()
+    """Empty: those the site names."""
 
     def argv(self, process: str) -> list[str]:
         words = [sys.executable, "-m", "appliance.cli", "--state", str(self.state), "process", process]
-        return [*words, "--site", str(self.site), "--interface", self.interface]
+        named = [word for name in self.interfaces for word in ("--interface", name)]
+        return [*words, "--site", str(self.site), *named]
+
+    def network(self, site: Site) -> Network:
+        """What is to be served. Raises Problem when nobody named an interface."""
+        names = self.interfaces or site.net.interfaces
+        if not names:
+            hint = (
+                "give --interface, or set [net] interfaces in appliance.toml; `ip -brief address` lists them"
+            )
+            raise Problem("nobody said on which network interface machines are", hint=hint)
+        return Network(tuple(dict.fromkeys(names)), site.http_port, site.address)
 
 
 def up(asked: Up) -> None:
@@ -67,9 +80,10 @@ def up(asked: Up) -> None:
     tree = Tree(asked.state.resolve())
     services = Services(asked.site, tree)
     site = services.live.now()
-    address = site.address or servers.interface_address(asked.interface)
+    links = find_served(asked.network(site))
     images.make_boot_directory(tree.room("boot"))
-    log.info("serving %s on %s, http://%s:%d", site.name, asked.interface, address, site.http_port)
+    for link in links:
+        log.info("serving %s on %s, http://%s:%d", site.name, link.name, link.address, site.http_port)
     log.info("web page: http://%s:%d/login/%s", site.web_host, site.web_port, services.login_token())
     services.release_desk.start(deep=False)
     services.store.close()
@@ -177,14 +191,14 @@ def boot(asked: Up) -> None:
     """The boot process: DHCP, TFTP and HTTP."""
     services = Services(asked.site, Tree(asked.state))
     site = services.live.now()
-    address = site.address or servers.interface_address(asked.interface)
-    sockets = servers.bind(asked.interface, address, site.http_port)
+    servers = Servers(asked.network(site), services.desk, services.tree.path / "boot")
+    servers.open()
 
     async def serve() -> None:
         stop = asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-        await servers.serve(sockets, services.desk, services.tree.path / "boot", stop)
+        await servers.serve(stop)
 
     asyncio.run(serve())
 
@@ -294,7 +308,7 @@ def door(asked: Up) -> None:
     tree = Tree(asked.state)
     services = Services(asked.site, tree)
     site = services.live.now()
-    address = site.address or servers.interface_address(asked.interface)
+    address = str(find_served(asked.network(site))[0].address)
     services.remote.sweep()
     app = make_door(services.remote, farm_secret(tree))
     asyncio.run(serve_door(app, address, site.farm.port))

@@ -6,6 +6,7 @@ from enum import Enum
 from pathlib import Path
 
 from appliance.errors import Problem
+from appliance.net_settings import NetSettings
 
 
 class Firmware(Enum):
@@ -339,6 +340,7 @@ class Site:
     keep_seconds: float = 14 * 86400.0
     """gc leaves whatever is younger."""
     schedule: Schedule = Schedule()
+    net: NetSettings = field(default_factory=NetSettings)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from appliance.model import (
     Site,
     StageSource,
 )
+from appliance.net_settings import NET, read_net
 from appliance.repositories import REPOSITORY, SYNC, read_repositories, read_schedule
 from appliance.schema import Keys, Kind, check, parse_size, parse_span, read_toml
 from appliance.site_cluster import FLAG_FILES, native_flags, read_cluster
@@ -33,6 +34,7 @@ APPLIANCE = Keys(
         "name": Kind.TEXT,
         "repository": REPOSITORY,
         "sync": SYNC,
+        "net": NET,
         "http": Keys({"port": Kind.INTEGER, "address": Kind.TEXT}),
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
         "cluster": Keys({"builders": Kind.WORDS, "host": COMPILE_HOST}),
@@ -126,6 +128,7 @@ def read_site(path: Path) -> Site:
     _check_rules(profiles, complaints)
     farm = read_farm(document.get("farm", {}), path / "appliance.toml", complaints)
     keeping = _keeping(path / "appliance.toml", document.get("gc", {}), complaints)
+    net = read_net(document.get("net", {}), path / "appliance.toml", complaints)
     hosts, builders = read_cluster(path / "appliance.toml", document.get("cluster", {}), complaints)
     _stop_on(path, complaints)
     http, web = document.get("http", {}), document.get("web", {})
@@ -146,6 +149,7 @@ def read_site(path: Path) -> Site:
         keep_releases=keeping[0],
         keep_seconds=keeping[1],
         schedule=schedule,
+        net=net,
     )
 
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from aiohttp import web
@@ -41,10 +42,10 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+:-]{0,200}")
 _TYPES = {".efi": "application/efi", ".iso": "application/vnd.efi-iso", ".img": "application/vnd.efi-img"}
 
 
-def application(director: Director, here: Here, boot_dir: Path, sightings: Sightings) -> web.Application:
-    """The web application; it logs no requests but what they did."""
-    files = _Files(director, here, boot_dir, sightings)
-    posts = _Posts(director, here)
+def application(director: Director, boot_dir: Path, sightings: Sightings) -> web.Application:
+    """The web application; it logs what requests did and tells machines the address they came to."""
+    files = _Files(director, boot_dir, sightings)
+    posts = _Posts(director)
     # A larger body is refused with 413 as soon as it is read.
     app = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard])
     app.router.add_post("/hello", posts.hello)
@@ -87,10 +88,17 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         return web.Response(status=500, text="this server made a mistake; its log says which\n")
 
 
+def _here(request: web.Request) -> Here:
+    """This server as the machine sees it: the address and port its connection came to."""
+    name = request.get_extra_info("sockname")
+    if not name:
+        raise ConnectionResetError("the connection is closed")
+    return Here(IPv4Address(name[0]), name[1])
+
+
 class _Files:
-    def __init__(self, director: Director, here: Here, boot_dir: Path, sightings: Sightings) -> None:
+    def __init__(self, director: Director, boot_dir: Path, sightings: Sightings) -> None:
         self._director = director
-        self._here = here
         self._boot_dir = boot_dir
         self._sightings = sightings
 
@@ -135,8 +143,9 @@ class _Files:
             # A script may carry a token that is good once: no one gets it without its text.
             raise web.HTTPMethodNotAllowed(request.method, ["GET"])
         firmware = self._sightings.firmware_of(mac)
-        target = self._director.script_target(mac, firmware, self._here.url)
-        text = render(target, mac, self._here)
+        here = _here(request)
+        target = self._director.script_target(mac, firmware, here.url)
+        text = render(target, mac, here)
         if request.remote:
             self._sightings.saw_address(mac, request.remote)
         log.info("%s gets its script: %s, %s", mac, type(target).__name__, printable(target.reason))
@@ -194,15 +203,14 @@ class _TimedFile(web.FileResponse):
 class _Posts:
     """What installers tell. An answer they must read has status 200: busybox wget hides other bodies."""
 
-    def __init__(self, director: Director, here: Here) -> None:
+    def __init__(self, director: Director) -> None:
         self._director = director
-        self._here = here
 
     async def hello(self, request: web.Request) -> web.Response:
-        return await self._answer(request, lambda body: self._director.hello(body, self._here.url))
+        return await self._answer(request, lambda body: self._director.hello(body, _here(request).url))
 
     async def plan(self, request: web.Request) -> web.Response:
-        return await self._answer(request, lambda body: self._director.plan(body, self._here.url))
+        return await self._answer(request, lambda body: self._director.plan(body, _here(request).url))
 
     async def event(self, request: web.Request) -> web.Response:
         return await self._answer(request, self._director.event)

@@ -10,27 +10,28 @@ from pxe import dhcp
 from pxe.client import Client, identify
 from pxe.dhcp import NOBODY, MessageType, Option, Packet
 from pxe.director import Director
+from pxe.links import Link
 from pxe.malformed import Malformed, printable
 from pxe.policy import Address, Here, Ignore, Reply, answer, refuse
 from pxe.sightings import Sightings
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[int, bytes, Address], None]
-"""Send a datagram from one of our ports to an address."""
+Send = Callable[[int, bytes, Address, Link], None]
+"""Send a datagram from one of our ports to an address, as what a link is: its interface, its address."""
 
 
 class Responder:
-    def __init__(self, director: Director, here: Here, sightings: Sightings, send: Send) -> None:
+    def __init__(self, director: Director, http_port: int, sightings: Sightings, send: Send) -> None:
         self._director = director
-        self._here = here
+        self._http_port = http_port
         self._sightings = sightings
         self._send = send
         self.dropped: Counter[int] = Counter()
         """Malformed datagrams by port."""
 
-    def receive(self, datagram: bytes, sender: Address, *, port: int) -> None:
-        """Handle one datagram that came to `port`."""
+    def receive(self, datagram: bytes, sender: Address, *, port: int, link: Link) -> None:
+        """Handle one datagram that came to `port`, and answer it as `link`."""
         try:
             packet = dhcp.decode(datagram)
         except Malformed as wrong:
@@ -41,21 +42,24 @@ class Responder:
             return
         client = identify(packet)
         self._learn(packet, client)
-        match self._decide(packet, client, port=port, sender=sender):
+        here = Here(link.address, self._http_port)
+        match self._decide(packet, client, here, port=port, sender=sender):
             case Reply(reply, destination):
                 answered = dhcp.encode(reply)
-                self._send(port, answered, destination)
+                self._send(port, answered, destination, link)
                 self._sent(reply, client, port=port, sizes=(len(datagram), len(answered)))
             case Ignore(reason, expected):
                 level = logging.DEBUG if expected else logging.INFO
                 log.log(level, "%s on port %d ignored: %s", client.mac or sender[0], port, reason)
 
-    def _decide(self, packet: Packet, client: Client, *, port: int, sender: Address) -> Reply | Ignore:
+    def _decide(
+        self, packet: Packet, client: Client, here: Here, *, port: int, sender: Address
+    ) -> Reply | Ignore:
         # Before the director is asked: every telephone on the LAN comes through here.
-        if refusal := refuse(packet, client, self._here, port=port):
+        if refusal := refuse(packet, client, here, port=port):
             return refusal
         target = self._director.boot_target(client.mac, client.firmware)
-        return answer(packet, client, target, self._here, port=port, sender=sender)
+        return answer(packet, client, target, here, port=port, sender=sender)
 
     def _learn(self, packet: Packet, client: Client) -> None:
         """Note the sender's address: from its own (ciaddr), or the one it asks its DHCP server for."""

@@ -1,13 +1,10 @@
-"""The sockets of a booting LAN: bind them, then serve until told to stop."""
+"""Answers the machines of every link: opens its sockets, then serves until told to stop."""
 
 import asyncio
-import errno
-import fcntl
 import logging
 import socket
 import struct
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -19,207 +16,171 @@ from appliance.stages import Stage
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
 from pxe.http import application, protocol_log
-from pxe.policy import Address, Here
+from pxe.interfaces import find_interface
+from pxe.links import Link, answering, find_link
+from pxe.policy import Address
 from pxe.responder import Responder
 from pxe.sightings import Sightings
+from pxe.sockets import IP_PKTINFO, TFTP_PORT, Sockets, asked_address, open_sockets
 from pxe.tftp import Limits
-from pxe.tftp_server import IP_MTU_DISCOVER, IP_PMTUDISC_DONT, TftpServer
+from pxe.tftp_server import TftpServer
 
 log = logging.getLogger(__name__)
 
-TFTP_PORT = 69
-# With the default buffer 598 of 1000 machines switched on at once lost their DISCOVER, with this none.
-RECEIVE_BUFFER_BYTES = 4 << 20
 # Datagrams taken before other sockets get their turn.
 BATCH = 64
 
-# <linux/sockios.h>, <linux/in.h> and <asm/socket.h>; Python's modules have no names for them.
-_SIOCGIFADDR = 0x8915
-_SIOCGIFMTU = 0x8921
-_IP_PKTINFO = 8
-_SO_RCVBUFFORCE = 33
+
+@dataclass(frozen=True)
+class Network:
+    """What is to be served, as it was asked for."""
+
+    interfaces: tuple[str, ...]
+    http_port: int = 80
+    address: str = ""
+    """The one to serve from on the interface that has it; others use their own."""
 
 
 @dataclass(frozen=True)
-class Sockets:
-    """What needs privileges to open; `serve` needs none."""
+class _Station:
+    """A link that is served."""
 
-    dhcp: socket.socket
-    pxe: socket.socket
-    tftp: socket.socket
-    http: socket.socket
-    here: Here
-    mtu: int
+    link: Link
+    sockets: Sockets
+
+    @property
+    def datagrams(self) -> tuple[tuple[int, socket.socket], ...]:
+        """The port of each UDP socket, and the socket."""
+        taken = self.sockets
+        return (SERVER_PORT, taken.dhcp), (PXE_PORT, taken.pxe), (TFTP_PORT, taken.tftp)
+
+
+def link_of(interface: str, address: str = "") -> Link:
+    """The link of an interface. Raises Problem when there is no such interface or it has no address."""
+    preferred = IPv4Address(address) if address else None
+    found = find_link(find_interface(interface), preferred)
+    if found is None:
+        hint = "set [http] address, or give the interface an address"
+        raise Problem(f"{interface} has no IPv4 address", hint=hint)
+    return found
+
+
+def find_served(network: Network) -> tuple[Link, ...]:
+    """The links of all interfaces that are to be served. Raises Problem when one cannot be."""
+    links = tuple(link_of(name, network.address) for name in network.interfaces)
+    if network.address and network.address not in [str(link.address) for link in links]:
+        named = " or ".join(network.interfaces)
+        hint = f"`ip -4 address` shows those of {named}; correct [http] address"
+        raise Problem(f"{network.address} is no address of this host on {named}", hint=hint)
+    return links
+
+
+class Servers:
+    """DHCP, TFTP and HTTP on every link of a network."""
+
+    def __init__(self, network: Network, director: Director, boot_dir: Path) -> None:
+        self._network = network
+        self._director = director
+        self._boot_dir = boot_dir
+        self._sightings = Sightings()
+        self._responder = Responder(director, network.http_port, self._sightings, self._send)
+        self._stations: dict[str, _Station] = {}
+        self._tftp: dict[str, TftpServer] = {}
+
+    def open(self) -> None:
+        """Open the sockets of all links. Raises Problem when that is not possible."""
+        try:
+            for link in find_served(self._network):
+                self._stations[link.name] = _Station(link, open_sockets(link, self._network.http_port))
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
-        for one in (self.dhcp, self.pxe, self.tftp, self.http):
-            one.close()
+        for station in self._stations.values():
+            station.sockets.close()
+        self._stations.clear()
 
-
-def interface_address(interface: str) -> str:
-    """The IPv4 address of a network interface. Raises Problem when it has none."""
-    try:
-        answered = _ask_interface(interface, _SIOCGIFADDR)
-    except OSError as error:
-        if error.errno != errno.EADDRNOTAVAIL:
-            raise
-        hint = "set [http] address, or give the interface an address"
-        raise Problem(f"{interface} has no IPv4 address", hint=hint) from error
-    return str(IPv4Address(answered[20:24]))
-
-
-def _ask_interface(interface: str, question: int) -> bytes:
-    """A struct ifreq filled by the kernel."""
-    name = interface.encode()
-    known = ", ".join(sorted(name for _, name in socket.if_nameindex()))
-    if not 0 < len(name) < 16 or interface not in known.split(", "):
-        raise Problem(f"there is no network interface {interface!r}", hint=f"there are: {known}")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        return fcntl.ioctl(asking, question, struct.pack("16s24x", name))
-
-
-def bind(interface: str, address: str, http_port: int) -> Sockets:
-    """Open every socket on one interface; needs root. Raises Problem when somebody else has a port."""
-    mtu = struct.unpack_from("=i", _ask_interface(interface, _SIOCGIFMTU), 16)[0]
-    with ExitStack() as opened:
-
-        def keep(made: socket.socket) -> socket.socket:
-            return opened.enter_context(made)
-
-        # Broadcasts only reach a socket bound to every address; the device keeps other LANs out.
-        # No SO_REUSEADDR: with it a DHCP server on this host would share the port without a word, and
-        # the kernel would give us the unicast renewals of its leases.
-        dhcp = keep(_udp(interface, "", SERVER_PORT))
-        pxe = keep(_udp(interface, address, PXE_PORT))
-        tftp = keep(_udp(interface, address, TFTP_PORT))
-        http = keep(_tcp(address, http_port))
-        here = Here(IPv4Address(address), http.getsockname()[1])
-        opened.pop_all()
-    return Sockets(dhcp, pxe, tftp, http, here, mtu)
-
-
-_NEIGHBOURS = {
-    SERVER_PORT: "a DHCP server (dnsmasq, dhcpd, kea, systemd-networkd, libvirt) runs on this host",
-    PXE_PORT: "another PXE service (dnsmasq, pixiecore) runs on this host",
-    TFTP_PORT: "another TFTP server (tftpd-hpa, atftpd, dnsmasq) runs on this host",
-}
-
-
-def _claim(made: socket.socket, address: str, port: int, *, kind: str) -> None:
-    try:
-        made.bind((address, port))
-    except OSError as error:
-        what = f"{kind} port {port}"
-        if error.errno == errno.EADDRINUSE:
-            who = _NEIGHBOURS.get(port, "another server runs on this host")
-            command = f"ss -{'u' if kind == 'UDP' else 't'}lpn 'sport = :{port}'"
-            raise Problem(f"{what} is taken: {who}", hint=f"`{command}` names it") from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise Problem(
-                f"{what}: {address} is no address of this host", hint="see `ip -4 address`"
-            ) from error
-        if isinstance(error, PermissionError):
-            raise Problem(f"{what} may only be opened by root", hint="start it as root") from error
-        raise
-
-
-def _udp(interface: str, address: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-        # The don't-fragment bit confuses some boot ROMs (dnsmasq clears it for them).
-        made.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Answer machines on what `open` opened until `stop` is set, then close it."""
+        app = application(self._director, self._boot_dir, self._sightings)
+        runner = web.AppRunner(app, access_log=None, logger=protocol_log)
         try:
-            made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-        except PermissionError:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        _claim(made, address, port, kind="UDP")
-    except BaseException:
-        made.close()
-        raise
-    return made
+            await runner.setup()
+            for station in self._stations.values():
+                await self._attend(station, runner)
+            await stop.wait()
+        finally:
+            for station in self._stations.values():
+                self._leave(station)
+            await runner.cleanup()
+            self.close()
 
+    async def _attend(self, station: _Station, runner: web.AppRunner) -> None:
+        """Answer what comes in by a link from now on."""
+        link = station.link
+        self._tftp[link.name] = TftpServer(
+            str(link.address),
+            lambda name, _peer: _boot_program(self._boot_dir, name),
+            finished=self._fetched,
+            limits=Limits(blksize=min(1468, link.mtu - 32)),
+        )
+        await web.SockSite(runner, station.sockets.http).start()
+        loop = asyncio.get_running_loop()
+        for port, one in station.datagrams:
+            loop.add_reader(one, self._receive, station, port, one)
+        where = f"{link.name} ({link.address}/{link.network.prefixlen})"
+        log.info("answering on %s: DHCP 67 and 4011, TFTP 69, HTTP %d", where, self._network.http_port)
 
-def _tcp(address: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        # Connections of an earlier run that wait for their end do not hold the port.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _claim(made, address, port, kind="TCP")
-        made.listen(512)
-    except BaseException:
-        made.close()
-        raise
-    return made
-
-
-async def serve(sockets: Sockets, director: Director, boot_dir: Path, stop: asyncio.Event) -> None:
-    """Answer machines until `stop` is set, then close the sockets."""
-    here = sockets.here
-    sightings = Sightings()
-    responder = Responder(director, here, sightings, _sender(sockets))
-
-    def fetched(peer: str, name: str, size: int, seconds: float) -> None:
-        if mac := sightings.mac_at(peer):
-            director.record(mac, Stage.PROGRAM, size_bytes=size, seconds=seconds, message=name)
-
-    tftp = TftpServer(
-        str(here.address),
-        lambda name, _peer: _boot_program(boot_dir, name),
-        finished=fetched,
-        limits=Limits(blksize=min(1468, sockets.mtu - 32)),
-    )
-    handlers: dict[socket.socket, Callable[[bytes, Address], None]] = {
-        sockets.dhcp: lambda datagram, peer: responder.receive(datagram, peer, port=SERVER_PORT),
-        sockets.pxe: lambda datagram, peer: responder.receive(datagram, peer, port=PXE_PORT),
-        sockets.tftp: tftp.receive,
-    }
-    app = application(director, here, boot_dir, sightings)
-    runner = web.AppRunner(app, access_log=None, logger=protocol_log)
-    loop = asyncio.get_running_loop()
-    try:
-        await runner.setup()
-        await web.SockSite(runner, sockets.http).start()
-        for one, handle in handlers.items():
-            loop.add_reader(one, _receive, one, handle)
-        log.info("answering on %s: DHCP 67 and 4011, TFTP 69, HTTP %d", here.address, here.http_port)
-        await stop.wait()
-    finally:
-        for one in handlers:
+    def _leave(self, station: _Station) -> None:
+        loop = asyncio.get_running_loop()
+        for _, one in station.datagrams:
             loop.remove_reader(one)
-        tftp.close()
-        await runner.cleanup()
-        sockets.close()
+        if tftp := self._tftp.pop(station.link.name, None):
+            tftp.close()
 
+    def _fetched(self, peer: str, name: str, size: int, seconds: float) -> None:
+        if mac := self._sightings.mac_at(peer):
+            self._director.record(mac, Stage.PROGRAM, size_bytes=size, seconds=seconds, message=name)
 
-def _receive(one: socket.socket, handle: Callable[[bytes, Address], None]) -> None:
-    """Take what is waiting on a socket. Nothing that comes from the network ends the server."""
-    for _ in range(BATCH):
-        try:
-            datagram, peer = one.recvfrom(65536)
-        except BlockingIOError:
+    def _receive(self, station: _Station, port: int, one: socket.socket) -> None:
+        """Take what is waiting on a socket. Nothing that comes from the network ends the server."""
+        handle = self._handler(station, port)
+        for _ in range(BATCH):
+            try:
+                datagram, ancillary, _, peer = one.recvmsg(65536, 256)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # An earlier answer could not be delivered; the kernel tells it here.
+                log.debug("%s port %d: %s", station.link.name, port, error)
+                return
+            try:
+                handle(datagram, peer, asked_address(ancillary))
+            except Exception:
+                log.exception("a packet of %s to port %d was not answered", peer, port)
+
+    def _handler(self, station: _Station, port: int) -> Callable[[bytes, Address, IPv4Address | None], None]:
+        if port == TFTP_PORT:
+            tftp = self._tftp[station.link.name]
+            return lambda datagram, peer, _asked: tftp.receive(datagram, peer)
+        served = [one.link for one in self._stations.values()]
+
+        def dhcp(datagram: bytes, peer: Address, asked: IPv4Address | None) -> None:
+            link = answering(station.link, asked, served) if asked else station.link
+            self._responder.receive(datagram, peer, port=port, link=link)
+
+        return dhcp
+
+    def _send(self, port: int, datagram: bytes, destination: Address, link: Link) -> None:
+        """Send from port 67 or 4011 with the link's address as source."""
+        station = self._stations.get(link.name)
+        if station is None:
+            log.debug("%s is gone, nothing is sent to %s", link.name, destination[0])
             return
-        except OSError as error:
-            # An earlier answer could not be delivered; the kernel tells it here.
-            log.debug("port %d: %s", one.getsockname()[1], error)
-            return
-        try:
-            handle(datagram, peer)
-        except Exception:
-            log.exception("a packet of %s to port %d was not answered", peer, one.getsockname()[1])
-
-
-def _sender(sockets: Sockets) -> Callable[[int, bytes, Address], None]:
-    """Send from port 67 or 4011 with our address as source, whichever others the interface has."""
-    source = struct.pack("=i4s4s", 0, sockets.here.address.packed, bytes(4))
-    by_port = {SERVER_PORT: sockets.dhcp, PXE_PORT: sockets.pxe}
-
-    def send(port: int, datagram: bytes, destination: Address) -> None:
-        control = [(socket.IPPROTO_IP, _IP_PKTINFO, source)]
-        by_port[port].sendmsg([datagram], control, 0, destination)
-
-    return send
+        one = station.sockets.dhcp if port == SERVER_PORT else station.sockets.pxe
+        source = struct.pack("=i4s4s", 0, link.address.packed, bytes(4))
+        one.sendmsg([datagram], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, destination)
 
 
 def _boot_program(boot_dir: Path, name: str) -> Path | None:

@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from aiohttp import web
@@ -22,7 +21,6 @@ from appliance.store import Store
 from buildfarm import index, manifest
 from buildfarm.signing import Notary
 from pxe.http import application
-from pxe.policy import Here
 from pxe.sightings import Sightings
 from tests.press import Press
 
@@ -69,7 +67,7 @@ def release_server(press: Press) -> Callable[[int], web.Application]:
     def make(port: int) -> web.Application:
         channels = Channels(press.tree.path / "channels", press.notary.signed_text)
         desk = BootDesk(LiveSite(press.site), press.tree, Store(press.tree.store), channels, press.clock)
-        return application(desk, Here(IPv4Address(HOST), port), press.tree.room("boot"), Sightings())
+        return application(desk, press.tree.room("boot"), Sightings())
 
     return make
 

@@ -63,7 +63,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("site", type=Path, metavar="SITE")
     commands.add("check", cmd_check, "read the site and complain about every mistake")
     made = commands.add("up", cmd_up, "serve a LAN: boot, build farm and web page")
-    made.add_argument("--interface", required=True, help="the network interface of the LAN, such as eth0")
+    text = "a network interface that machines are on, such as eth0, eth0.5 or br0; may be given several times"
+    made.add_argument("--interface", action="append", default=[], help=f"{text} ([net] interfaces)")
     made = commands.add(
         "build", cmd_build, "build a profile and publish its release when the gate lets it pass"
     )
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 
     made = commands.add("process", cmd_process, "one of the processes of `up`")
     made.add_argument("name", choices=("boot", "farm", "web", "door", "build", "plan"))
-    made.add_argument("--interface", required=True)
+    made.add_argument("--interface", action="append", default=[])
     made.add_argument("--job", type=int, default=0, help="of build and plan: the number of the job")
     made.add_argument("--jobs", type=int, default=0, help="of build: packages at a time")
     return top
@@ -105,12 +106,12 @@ def cmd_check(asked: argparse.Namespace) -> int:
 
 def cmd_up(asked: argparse.Namespace) -> int:
     daemon.check_programs()
-    daemon.up(Up(asked.site.resolve(), asked.state.resolve(), asked.interface))
+    daemon.up(Up(asked.site.resolve(), asked.state.resolve(), tuple(asked.interface)))
     return 0
 
 
 def cmd_process(asked: argparse.Namespace) -> int:
-    what = Up(asked.site, asked.state, asked.interface)
+    what = Up(asked.site, asked.state, tuple(asked.interface))
     if asked.name == "build":
         daemon.build_job(what, asked.job, asked.jobs)
         return 0

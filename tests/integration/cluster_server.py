@@ -1,7 +1,6 @@
 """The boot server's HTTP part alone, for compile hosts: STATE SITE ADDRESS PORT."""
 
 import sys
-from ipaddress import IPv4Address
 from pathlib import Path
 
 from aiohttp import web
@@ -9,7 +8,6 @@ from aiohttp import web
 from appliance.model import Tree
 from appliance.services import Services
 from pxe.http import application
-from pxe.policy import Here
 from pxe.sightings import Sightings
 
 
@@ -17,8 +15,7 @@ def main() -> None:
     state, site, address, port = sys.argv[1:]
     tree = Tree(Path(state))
     desk = Services(Path(site), tree).desk
-    here = Here(IPv4Address(address), int(port))
-    app = application(desk, here, tree.room("boot"), Sightings())
+    app = application(desk, tree.room("boot"), Sightings())
     web.run_app(app, host=address, port=int(port), print=None)
 
 

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,6 @@ from buildfarm.key import Recipe
 from buildfarm.stage import Stage
 from pxe import http
 from pxe.mirror import directory
-from pxe.policy import Here
 from pxe.sightings import Sightings
 from tests.fake_director import FakeDirector
 from tests.integration.farmyard import TINY, Farmyard
@@ -50,8 +48,7 @@ def serving(director: FakeDirector) -> Iterator[str]:
     loop = asyncio.new_event_loop()
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    here = Here(IPv4Address("127.0.0.1"), listener.getsockname()[1])
-    app = http.application(director, here, Path("/nonexistent"), Sightings())
+    app = http.application(director, Path("/nonexistent"), Sightings())
 
     async def start() -> web.AppRunner:
         runner = web.AppRunner(app)

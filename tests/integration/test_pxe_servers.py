@@ -22,9 +22,10 @@ from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.model import BootTarget, LocalBoot, NetBoot, Silence
 from appliance.run import CommandFailed, run
-from pxe import dhcp, images, servers
+from pxe import dhcp, images
 from pxe.dhcp import MessageType, Packet
 from pxe.images import make_boot_directory
+from pxe.servers import Network, Servers, find_served, link_of
 from tests.fake_director import FakeDirector
 
 MAC = "52:54:00:77:00:01"
@@ -127,8 +128,9 @@ def served(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
     (root / "channels" / "vm").mkdir(parents=True)
     (root / "channels" / "vm" / "stable").write_bytes(b"a signed statement")
     director = FakeDirector(targets, broken=BROKEN, releases=releases, pool=pool, channels=root / "channels")
+    serving = Servers(Network(("eth0",)), director, boot)
     with inside(lan.server):
-        sockets = servers.bind("eth0", SERVER, 80)
+        serving.open()
     stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
     ready = threading.Event()
 
@@ -136,7 +138,7 @@ def served(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
         stop = asyncio.Event()
         stopping.append((asyncio.get_running_loop(), stop))
         ready.set()
-        await servers.serve(sockets, director, boot, stop)
+        await serving.serve(stop)
 
     def everything() -> None:
         # Transfers open sockets of their own.
@@ -486,7 +488,7 @@ def test_posts_are_handed_on_and_bad_ones_refused_with_a_sentence(
 
 def test_a_taken_port_is_a_problem_that_says_who_to_look_for(served: Served) -> None:
     with inside(served.lan.server), pytest.raises(Problem) as caught:
-        servers.bind("eth0", SERVER, 80)
+        Servers(Network(("eth0",)), served.director, served.boot).open()
     assert "UDP port 67 is taken: a DHCP server" in str(caught.value)
     assert "ss -ulpn 'sport = :67'" in str(caught.value)
 
@@ -494,18 +496,18 @@ def test_a_taken_port_is_a_problem_that_says_who_to_look_for(served: Served) -> 
 def test_the_address_of_an_interface_is_found_and_a_missing_one_is_a_problem(lan: Lan) -> None:
     run(["ip", "-n", lan.client, "link", "add", "bare0", "type", "veth", "peer", "name", "bare1"])
     with inside(lan.client):
-        assert servers.interface_address("eth0") == CLIENT
+        assert str(link_of("eth0").address) == CLIENT
         with pytest.raises(Problem, match="bare0 has no IPv4 address"):
-            servers.interface_address("bare0")
+            link_of("bare0")
         with pytest.raises(Problem, match="there is no network interface 'eth7'"):
-            servers.interface_address("eth7")
+            link_of("eth7")
         with pytest.raises(Problem, match="no network interface"):
-            servers.interface_address("an-interface-name-that-is-too-long")
+            link_of("an-interface-name-that-is-too-long")
 
 
 def test_an_address_of_another_host_is_a_problem(lan: Lan) -> None:
     with inside(lan.client), pytest.raises(Problem, match=r"10\.1\.2\.3 is no address of this host"):
-        servers.bind("eth0", "10.1.2.3", 80)
+        find_served(Network(("eth0",), address="10.1.2.3"))
 
 
 # The boot directory.

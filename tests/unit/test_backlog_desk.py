@@ -300,7 +300,7 @@ def test_what_cannot_be_offered_to_another_host_fails_and_is_built_here(services
     build = services.store.jobs.waiting("build", "vm")[0]
     job = services.remote.open(build)
     with pytest.raises(Problem):
-        build_job(Up(services.live.path, services.tree.path, "lo"), job, 0)
+        build_job(Up(services.live.path, services.tree.path, ("lo",)), job, 0)
     found = services.store.jobs.get(job)
     assert found
     assert found.state == "failed"

@@ -1,4 +1,4 @@
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 from hypothesis import given
@@ -8,12 +8,14 @@ from appliance.model import BootTarget, Firmware, LocalBoot, NetBoot, Silence
 from pxe import dhcp
 from pxe.client import identify
 from pxe.dhcp import MessageType, Packet
+from pxe.links import Link
 from pxe.policy import Address, Here, Ignore, Reply, answer
 from pxe.responder import Responder
 from pxe.sightings import Sightings
 from tests.fake_director import FakeDirector
 
 HERE = Here(IPv4Address("10.77.0.2"), 80)
+LINK = Link("eth0", 2, HERE.address, IPv4Network("10.77.0.0/24"), "52:54:00:77:00:02", 1500)
 NETBOOT = NetBoot("20260101-0123456789ab", "quiet", "armed")
 LOCAL = LocalBoot("installed")
 MAC = "52:54:00:77:00:01"
@@ -258,11 +260,14 @@ class Wire:
         self.director = FakeDirector({"*": target})
         self.sightings = Sightings()
         self.responder = Responder(
-            self.director, HERE, self.sightings, lambda *datagram: self.sent.append(datagram)
+            self.director,
+            HERE.http_port,
+            self.sightings,
+            lambda port, datagram, destination, _link: self.sent.append((port, datagram, destination)),
         )
 
     def receive(self, request: Packet, *, port: int = 67, sender: Address = ("0.0.0.0", 68)) -> None:
-        self.responder.receive(dhcp.encode(request), sender, port=port)
+        self.responder.receive(dhcp.encode(request), sender, port=port, link=LINK)
 
 
 def test_a_discover_on_67_makes_one_offer_and_one_event_however_often_it_comes() -> None:
@@ -301,14 +306,14 @@ def test_the_address_of_a_machine_is_learnt_from_its_request_to_the_other_server
 
 def test_malformed_packets_are_counted_and_logged_with_their_sender(caplog: pytest.LogCaptureFixture) -> None:
     wire = Wire()
-    wire.responder.receive(b"\x01\x1b[31m", ("10.77.0.66", 68), port=67)
+    wire.responder.receive(b"\x01\x1b[31m", ("10.77.0.66", 68), port=67, link=LINK)
     assert wire.responder.dropped[67] == 1
     assert "10.77.0.66" in caplog.text and "\x1b" not in caplog.text
 
 
 @given(st.binary(max_size=600), st.sampled_from([67, 4011]))
 def test_no_bytes_raise_out_of_the_handler(data: bytes, port: int) -> None:
-    Wire().responder.receive(data, ("10.77.0.66", 68), port=port)
+    Wire().responder.receive(data, ("10.77.0.66", 68), port=port, link=LINK)
 
 
 values = st.binary(max_size=48) | st.sampled_from([b"\0\7", b"\0\0", b"PXEClient", b"iPXE", b"\1", b"\3"])

@@ -25,6 +25,8 @@ PURE = (
     "appliance/backlog.py",
     "appliance/forecast.py",
     "pxe/dhcp.py",
+    "pxe/links.py",
+    "pxe/netlink.py",
     "pxe/client.py",
     "pxe/policy.py",
     "pxe/tftp.py",
