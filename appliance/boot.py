@@ -102,6 +102,10 @@ class BootDesk:
         event = Event(mac, self.clock(), stage, status, seconds, size_bytes, message[:MESSAGE_CHARACTERS])
         self.store.events.add(event)
 
+    def saw_address(self, mac: str, address: str) -> None:
+        """Note where a machine is; DNS answers with it."""
+        self.store.addresses.saw(mac, address, now=self.clock())
+
     def hello(self, facts_text: str, here: str) -> str:
         """An installer says what it runs on; the answer: `install TOKEN`, `wait N ...` or `local ...`."""
         facts = parse_facts(facts_text)

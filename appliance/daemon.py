@@ -29,6 +29,7 @@ from appliance.run import run
 from appliance.services import Services
 from buildfarm.build import Progress
 from pxe import images
+from pxe.dns_server import DnsServer
 from pxe.servers import Network, Servers, find_served
 from webui.pages import make_app
 
@@ -188,10 +189,11 @@ async def _end(child: asyncio.subprocess.Process) -> None:
 
 
 def boot(asked: Up) -> None:
-    """The boot process: DHCP, TFTP and HTTP."""
+    """The boot process: DHCP, TFTP, HTTP, and DNS when the site has a zone."""
     services = Services(asked.site, Tree(asked.state))
     site = services.live.now()
-    servers = Servers(asked.network(site), services.desk, services.tree.path / "boot")
+    dns = DnsServer(services.names, site.http_port) if site.dns.zone else None
+    servers = Servers(asked.network(site), services.desk, services.tree.path / "boot", dns)
     servers.open()
 
     async def serve() -> None:

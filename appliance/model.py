@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from appliance.dns_settings import DnsSettings
 from appliance.errors import Problem
 from appliance.net_settings import NetSettings
 
@@ -341,6 +342,7 @@ class Site:
     """gc leaves whatever is younger."""
     schedule: Schedule = Schedule()
     net: NetSettings = field(default_factory=NetSettings)
+    dns: DnsSettings = field(default_factory=DnsSettings)
 
 
 @dataclass(frozen=True)

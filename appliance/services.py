@@ -17,6 +17,7 @@ from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.cluster import ClusterDesk
 from appliance.desks.failures import FailureDesk
 from appliance.desks.foresight import ForesightDesk
+from appliance.desks.names import NameDesk
 from appliance.desks.packages import PackageDesk
 from appliance.desks.planning import PlanningDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
@@ -70,6 +71,7 @@ class Services:
             self.live, tree, self.store, channels=channels, notary=signer, clock=clock
         )
         self.failures = FailureDesk(self.store, clock)
+        self.names = NameDesk(self.live, self.store, clock)
         self.packages = PackageDesk(tree, self.store)
         self.sync = SyncDesk(self.live, tree, self.store, clock)
         self.remote = RemoteDesk(self.store, tree, clock)

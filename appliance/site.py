@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.channels import CANARY, NAMES, STABLE
+from appliance.dns_settings import DNS, read_dns
 from appliance.errors import Problem
 from appliance.farm_settings import FARM, read_farm
 from appliance.kernel_choice import choose_kernel, kernel_config
@@ -39,6 +40,7 @@ APPLIANCE = Keys(
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
         "cluster": Keys({"builders": Kind.WORDS, "host": COMPILE_HOST}),
         "farm": FARM,
+        "dns": DNS,
         "gc": Keys({"keep": Kind.INTEGER, "younger_than": Kind.SPAN}),
     },
     required=frozenset({"name", "repository"}),
@@ -130,6 +132,7 @@ def read_site(path: Path) -> Site:
     keeping = _keeping(path / "appliance.toml", document.get("gc", {}), complaints)
     net = read_net(document.get("net", {}), path / "appliance.toml", complaints)
     hosts, builders = read_cluster(path / "appliance.toml", document.get("cluster", {}), complaints)
+    dns = read_dns(document.get("dns", {}), path / "appliance.toml", complaints)
     _stop_on(path, complaints)
     http, web = document.get("http", {}), document.get("web", {})
     return Site(
@@ -150,6 +153,7 @@ def read_site(path: Path) -> Site:
         keep_seconds=keeping[1],
         schedule=schedule,
         net=net,
+        dns=dns,
     )
 
 

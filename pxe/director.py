@@ -30,6 +30,9 @@ class Director(Protocol):
     ) -> None:
         """Add to the machine's timeline."""
 
+    def saw_address(self, mac: str, address: str) -> None:
+        """Note the IPv4 address of a machine, as a passing packet tells it."""
+
     def hello(self, facts_text: str, here: str) -> str:
         """Answer to a machine that says what it is. Raises Problem when the text makes no sense."""
 

@@ -15,6 +15,7 @@ from appliance.errors import Problem
 from appliance.stages import Stage
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
+from pxe.dns_server import DnsServer
 from pxe.http import application, protocol_log
 from pxe.interfaces import find_interface
 from pxe.links import Link, answering, find_link
@@ -78,11 +79,15 @@ def find_served(network: Network) -> tuple[Link, ...]:
 class Servers:
     """DHCP, TFTP and HTTP on every link of a network."""
 
-    def __init__(self, network: Network, director: Director, boot_dir: Path) -> None:
+    def __init__(
+        self, network: Network, director: Director, boot_dir: Path, dns: DnsServer | None = None
+    ) -> None:
+        """Without `dns` port 53 stays closed."""
+        self._dns = dns
         self._network = network
         self._director = director
         self._boot_dir = boot_dir
-        self._sightings = Sightings()
+        self._sightings = Sightings(director.saw_address)
         self._responder = Responder(director, network.http_port, self._sightings, self._send)
         self._stations: dict[str, _Station] = {}
         self._tftp: dict[str, TftpServer] = {}
@@ -92,6 +97,8 @@ class Servers:
         try:
             for link in find_served(self._network):
                 self._stations[link.name] = _Station(link, open_sockets(link, self._network.http_port))
+                if self._dns:
+                    self._dns.open(link.address, link.network)
         except BaseException:
             self.close()
             raise
@@ -100,6 +107,8 @@ class Servers:
         for station in self._stations.values():
             station.sockets.close()
         self._stations.clear()
+        if self._dns:
+            self._dns.close()
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Answer machines on what `open` opened until `stop` is set, then close it."""
@@ -114,6 +123,8 @@ class Servers:
             for station in self._stations.values():
                 self._leave(station)
             await runner.cleanup()
+            if self._dns:
+                await self._dns.finish()
             self.close()
 
     async def _attend(self, station: _Station, runner: web.AppRunner) -> None:
@@ -126,6 +137,8 @@ class Servers:
             limits=Limits(blksize=min(1468, link.mtu - 32)),
         )
         await web.SockSite(runner, station.sockets.http).start()
+        if self._dns:
+            await self._dns.attend(link.address)
         loop = asyncio.get_running_loop()
         for port, one in station.datagrams:
             loop.add_reader(one, self._receive, station, port, one)
@@ -138,6 +151,8 @@ class Servers:
             loop.remove_reader(one)
         if tftp := self._tftp.pop(station.link.name, None):
             tftp.close()
+        if self._dns:
+            self._dns.leave(station.link.address)
 
     def _fetched(self, peer: str, name: str, size: int, seconds: float) -> None:
         if mac := self._sightings.mac_at(peer):

@@ -1,6 +1,7 @@
 """Remembers which machine was seen at which address, for the timelines only."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from appliance.model import Firmware
@@ -30,13 +31,16 @@ class Recent(Generic[Key, Value]):
 class Sightings:
     """What passing packets tell: addresses of machines, their firmware, and the boot each OFFER was for."""
 
-    def __init__(self) -> None:
+    def __init__(self, found: Callable[[str, str], None] = lambda mac, address: None) -> None:
+        """`found` is told each MAC with its address."""
+        self._found = found
         self._macs: Recent[str, str] = Recent()
         self._firmware: Recent[str, Firmware] = Recent()
         self._boots: Recent[tuple[str, Stage], int] = Recent()
 
     def saw_address(self, mac: str, address: str) -> None:
         self._macs.put(address, mac)
+        self._found(mac, address)
 
     def mac_at(self, address: str) -> str | None:
         return self._macs.get(address)

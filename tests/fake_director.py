@@ -28,6 +28,7 @@ class FakeDirector:
     pool: Path = Path("/nonexistent")
     channels: Path = Path("/nonexistent")
     distfiles: Path = Path("/nonexistent")
+    addresses: dict[str, str] = field(default_factory=dict)
     records: list[Recorded] = field(default_factory=list)
     asked: list[tuple[str, Firmware | None]] = field(default_factory=list)
 
@@ -51,6 +52,9 @@ class FakeDirector:
         message: str = "",
     ) -> None:
         self.records.append(Recorded(mac, stage, status, size_bytes, seconds, message))
+
+    def saw_address(self, mac: str, address: str) -> None:
+        self.addresses[mac] = address
 
     def hello(self, facts_text: str, here: str) -> str:
         if not facts_text.startswith("mac "):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from appliance.store.addresses import Addresses
 from appliance.store.claims import Claims
 from appliance.store.compile_hosts import CompileHosts
 from appliance.store.database import Database
@@ -25,6 +26,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.database = Database(path)
         self.machines = Machines(self.database)
+        self.addresses = Addresses(self.database)
         self.events = Events(self.database)
         self.failures = Failures(self.database)
         self.jobs = Jobs(self.database)

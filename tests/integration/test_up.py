@@ -83,6 +83,25 @@ def test_what_answers_the_network_has_lost_roots_capabilities(scene: Scene, net:
     assert fields["NoNewPrivs"] == "1"
 
 
+def test_a_machine_is_found_by_its_name_where_it_asked_for_its_script(scene: Scene, net: Lan) -> None:
+    with (scene.site / "appliance.toml").open("a") as file:
+        file.write('[dns]\nzone = "lab.example"\n')
+    scene.services().add_machine("52:54:00:00:00:01", name="web1")
+    dig = ["dig", f"@{APPLIANCE_ADDRESS}", "+short", "+time=5"]
+    with serving(scene, net):
+        url = f"http://{APPLIANCE_ADDRESS}/boot/52:54:00:00:00:01.ipxe"
+        run(["curl", "-sf", url], prefix=net.exec_prefix("client"))
+
+        def found() -> bool | None:
+            said = run([*dig, "web1.lab.example"], prefix=net.exec_prefix("client")).stdout
+            return said == "10.77.0.9\n" or None
+
+        wait_until(found, seconds=20, what="the name of the machine is known")
+        assert (
+            run([*dig, "-x", "10.77.0.9"], prefix=net.exec_prefix("client")).stdout == "web1.lab.example.\n"
+        )
+
+
 def test_a_process_that_dies_comes_back(scene: Scene, net: Lan) -> None:
     with serving(scene, net) as pid:
         before = children(pid)["boot"]

@@ -31,6 +31,11 @@ PURE = (
     "pxe/policy.py",
     "pxe/tftp.py",
     "pxe/script.py",
+    "pxe/dns.py",
+    "pxe/dns_packets.py",
+    "pxe/dns_zone.py",
+    "pxe/dns_limit.py",
+    "appliance/dns_settings.py",
     "buildfarm/complaints.py",
     "buildfarm/decisions.py",
     "appliance/compile_host.py",
@@ -61,8 +66,8 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "channels", "compile_host", "console", "deadline", "durable", "enter", "errors", "facts",
-    "install", "kconfig", "kernel_choice", "lab", "model", "overlays", "run", "sandbox", "site",
+    "boot", "channels", "compile_host", "console", "deadline", "dns_settings", "durable", "enter", "errors",
+    "facts", "install", "kconfig", "kernel_choice", "lab", "model", "overlays", "run", "sandbox", "site",
     "site_cluster", "stages", "statement", "store", "timeline", "vm",
 }  # fmt: skip
 

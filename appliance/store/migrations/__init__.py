@@ -1,6 +1,7 @@
 """The schema as numbered steps; a step that was ever released is never changed."""
 
 from appliance.store.migrations import (
+    addresses,
     backlog,
     base,
     channels,
@@ -23,5 +24,6 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     failures.STEP,
     questions.STEP,
     plans.STEP,
+    addresses.STEP,
     stages.STEP,
 )
