@@ -13,6 +13,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from appliance.errors import Problem
+from appliance.model import NetBoot
 from appliance.stages import Stage
 from pxe import mirror
 from pxe.director import Director
@@ -117,6 +118,7 @@ class _Files:
             case ["c", profile, channel]:
                 return self._channel(profile, channel)
             case ["r", release, name]:
+                self._check_gate(request, name)
                 path = self._director.release_file(release, name)
                 return self._file(request, path, timed=name in TIMED, headers=FOR_EVER)
             # An index without a URI line means places below the release itself.
@@ -151,6 +153,21 @@ class _Files:
         log.info("%s gets its script: %s, %s", mac, type(target).__name__, printable(target.reason))
         self._director.record(mac, Stage.SCRIPT, size_bytes=len(text), message=target.reason)
         return web.Response(text=text, headers=NEVER_KEPT)
+
+    def _check_gate(self, request: web.Request, name: str) -> None:
+        """Whoever asks for a kernel as a machine gets it only while that machine is to boot it.
+
+        A script that was fetched before the machine was disarmed or installed counts no more. It is the
+        same gate that DHCP and the script went through.
+        """
+        mac = request.query.get("mac", "").lower()
+        if name not in TIMED or not _MAC.fullmatch(mac):
+            return
+        target = self._director.boot_target(mac, self._sightings.firmware_of(mac))
+        if not isinstance(target, NetBoot):
+            log.info("%s asks for a %s and gets none: %s", mac, name, printable(target.reason))
+            text = f"{mac} does not boot from the network: {target.reason}\n"
+            raise web.HTTPForbidden(text=text, headers=NEVER_KEPT)
 
     def _channel(self, profile: str, channel: str) -> web.Response:
         text = self._director.channel_text(profile, channel)

@@ -31,6 +31,7 @@ from tests.fake_director import FakeDirector
 MAC = "52:54:00:77:00:01"
 SILENT = "52:54:00:77:00:09"
 BROKEN = "52:54:00:77:00:0a"
+LOCAL = "52:54:00:77:00:0b"
 SERVER = "10.77.9.2"
 CLIENT = "10.77.9.3"
 URL = f"http://{SERVER}:80"
@@ -122,6 +123,7 @@ def served(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
     (pool / "ab").mkdir(parents=True)
     (pool / "ab" / "ab12.gpkg.tar").write_bytes(b"package")
     targets: dict[str, BootTarget] = {SILENT: Silence("not ours"), "*": NetBoot("r1", "quiet", "armed")}
+    targets[LOCAL] = LocalBoot("installed")
     (releases / "r1" / "manifest").write_text("a manifest")
     (releases / "r2.partial").mkdir()
     (releases / "r2.partial" / "kernel").write_bytes(b"half")
@@ -393,6 +395,17 @@ def test_a_release_and_its_packages_may_be_kept_for_ever_and_a_channel_never(ser
     assert served.curl(f"{URL}/c/vm/stable") == "a signed statement"
     for path in ("/c/vm/stable", "/c/vm/none", "/r/r2/kernel", "/pool/ab/none.gpkg.tar"):
         assert "cache-control: no-store" in served.curl("-I", URL + path).lower()
+
+
+@pytest.mark.parametrize("name", ["kernel", "installer"])
+def test_a_machine_that_is_to_boot_its_disk_gets_no_kernel_by_an_old_script(
+    served: Served, name: str
+) -> None:
+    url = f"{URL}/r/r1/{name}?mac="
+    said = served.curl("-w", "%{http_code}", url + LOCAL)
+    assert said == f"{LOCAL} does not boot from the network: installed\n403"
+    assert served.curl("-I", "-o", os.devnull, "-w", "%{http_code}", url + LOCAL.upper()) == "403"
+    assert served.curl("-o", os.devnull, "-w", "%{http_code}", url + MAC) == "200"
 
 
 @pytest.mark.parametrize(
