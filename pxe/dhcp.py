@@ -40,12 +40,25 @@ class MessageType(IntEnum):
 
 
 class Option(IntEnum):
+    SUBNET_MASK = 1
+    ROUTER = 3
+    DNS = 6
+    HOST_NAME = 12
+    DOMAIN = 15
+    BROADCAST_ADDRESS = 28
+    NTP = 42
     VENDOR = 43
     REQUESTED_ADDRESS = 50
+    LEASE_SECONDS = 51
     MESSAGE_TYPE = 53
     SERVER = 54
+    MESSAGE = 56
     MAX_SIZE = 57
+    RENEWAL_SECONDS = 58
+    REBINDING_SECONDS = 59
     VENDOR_CLASS = 60
+    CLIENT_ID = 61
+    TFTP_SERVER = 66
     BOOT_FILE = 67
     USER_CLASS = 77
     RELAY_AGENT = 82
@@ -54,7 +67,13 @@ class Option(IntEnum):
     IPXE = 175
 
 
-_LENGTHS = {Option.REQUESTED_ADDRESS: 4, Option.MESSAGE_TYPE: 1, Option.SERVER: 4, Option.MAX_SIZE: 2}
+_LENGTHS = {
+    Option.REQUESTED_ADDRESS: 4,
+    Option.LEASE_SECONDS: 4,
+    Option.MESSAGE_TYPE: 1,
+    Option.SERVER: 4,
+    Option.MAX_SIZE: 2,
+}
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from appliance.store.events import Events
 from appliance.store.failures import Failures
 from appliance.store.history import History
 from appliance.store.jobs import Jobs
+from appliance.store.leases import Leases
 from appliance.store.machines import Machines
 from appliance.store.packages import Packages
 from appliance.store.plans import Plans
@@ -30,6 +31,7 @@ class Store:
         self.events = Events(self.database)
         self.failures = Failures(self.database)
         self.jobs = Jobs(self.database)
+        self.leases = Leases(self.database)
         self.claims = Claims(self.database)
         self.history = History(self.database)
         self.workers = Workers(self.database)

@@ -24,9 +24,14 @@ PURE = (
     "appliance/schedule.py",
     "appliance/backlog.py",
     "appliance/forecast.py",
+    "appliance/dhcp_settings.py",
+    "appliance/leases.py",
     "pxe/dhcp.py",
     "pxe/links.py",
     "pxe/netlink.py",
+    "pxe/full.py",
+    "pxe/full_reply.py",
+    "pxe/leases.py",
     "pxe/client.py",
     "pxe/policy.py",
     "pxe/tftp.py",
@@ -66,9 +71,10 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "channels", "compile_host", "console", "deadline", "dns_settings", "durable", "enter", "errors",
-    "facts", "install", "kconfig", "kernel_choice", "lab", "model", "overlays", "run", "sandbox", "site",
-    "site_cluster", "stages", "statement", "store", "timeline", "vm",
+    "boot", "channels", "compile_host", "console", "deadline", "dhcp_settings", "dns_settings",
+    "durable", "enter", "errors", "facts", "install", "kconfig", "kernel_choice", "lab", "leases",
+    "model", "overlays", "run", "sandbox", "site", "site_cluster", "stages", "statement", "store",
+    "timeline", "vm",
 }  # fmt: skip
 
 

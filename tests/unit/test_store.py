@@ -2,11 +2,14 @@
 
 import sqlite3
 import sys
+from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from appliance.errors import Problem
+from appliance.leases import Lease, LeaseState
 from appliance.model import (
     Disk,
     Event,
@@ -220,3 +223,21 @@ def test_timelines_of_before_have_the_names_of_now(tmp_path: Path) -> None:
     connection.close()
     events = Store(tmp_path / "old.sqlite").events.after(MAC)
     assert [event.stage for _, event in events] == ["discover", "program", "packages"]
+
+
+def test_a_lease_is_kept_in_the_place_of_what_was_known_of_its_address(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    address = IPv4Address("10.0.0.9")
+    lease = Lease(
+        address, "52:54:00:77:00:01", LeaseState.BOUND, 1.0, 3601.0, port="10.1.0.1//aa", host="web"
+    )
+    other = replace(lease, address=IPv4Address("10.0.0.10"), since=2.0, known=False)
+    store.leases.keep([other, lease])
+    assert store.leases.all() == [lease, other]
+    assert store.leases.of_machine(lease.mac) == [other, lease]
+    moved = replace(lease, mac="52:54:00:77:00:02", state=LeaseState.RELEASED)
+    store.leases.keep([moved])
+    store.close()
+    again = Store(tmp_path / "store.sqlite")
+    assert again.leases.by_address(address) == moved
+    assert again.leases.by_address(IPv4Address("10.0.0.11")) is None

@@ -8,6 +8,7 @@ from appliance.store.migrations import (
     cluster,
     failures,
     keys,
+    leases,
     plans,
     questions,
     stages,
@@ -26,4 +27,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     plans.STEP,
     addresses.STEP,
     stages.STEP,
+    leases.STEP,
 )
