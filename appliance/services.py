@@ -15,6 +15,7 @@ from appliance.channels import Channels
 from appliance.desks.advisories import AdvisoryDesk
 from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.cluster import ClusterDesk
+from appliance.desks.explain import ExplainDesk
 from appliance.desks.failures import FailureDesk
 from appliance.desks.foresight import ForesightDesk
 from appliance.desks.names import NameDesk
@@ -66,6 +67,7 @@ class Services:
         signer = Signer(tree.path / "keys")
         channels = Channels(tree.path / "channels", signer.signed_text)
         self.desk = BootDesk(self.live, tree, self.store, channels, clock)
+        self.explain = ExplainDesk(self.live, tree, self.store, channels, clock)
         self.cluster = ClusterDesk(self.live, tree, self.store, clock, signer)
         self.release_desk = ReleaseDesk(
             self.live, tree, self.store, channels=channels, notary=signer, clock=clock

@@ -19,7 +19,7 @@ from pxe import mirror
 from pxe.director import Director
 from pxe.malformed import printable
 from pxe.policy import Here
-from pxe.script import render
+from pxe.script import script_of
 from pxe.sightings import Sightings
 
 log = logging.getLogger(__name__)
@@ -146,8 +146,7 @@ class _Files:
             raise web.HTTPMethodNotAllowed(request.method, ["GET"])
         firmware = self._sightings.firmware_of(mac)
         here = _here(request)
-        target = self._director.script_target(mac, firmware, here.url)
-        text = render(target, mac, here)
+        target, text = script_of(self._director, mac, firmware, here)
         if request.remote:
             self._sightings.saw_address(mac, request.remote)
         log.info("%s gets its script: %s, %s", mac, type(target).__name__, printable(target.reason))

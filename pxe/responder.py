@@ -30,8 +30,10 @@ class Responder:
         self.dropped: Counter[int] = Counter()
         """Malformed datagrams by port."""
 
-    def receive(self, datagram: bytes, sender: Address, *, port: int, link: Link) -> None:
-        """Handle one datagram that came to `port`, and answer it as `link`."""
+    def receive(
+        self, datagram: bytes, sender: Address, *, port: int, link: Link
+    ) -> Reply | Ignore | Malformed:
+        """Handle one datagram that came to `port`, and answer it as `link`; says what was decided."""
         try:
             packet = dhcp.decode(datagram)
         except Malformed as wrong:
@@ -39,11 +41,12 @@ class Responder:
             log.warning(
                 "port %d: dropped a packet of %s: %s (%d so far)", port, sender[0], wrong, self.dropped[port]
             )
-            return
+            return wrong
         client = identify(packet)
         self._learn(packet, client)
         here = Here(link.address, self._http_port)
-        match self._decide(packet, client, here, port=port, sender=sender):
+        decision = self._decide(packet, client, here, port=port, sender=sender)
+        match decision:
             case Reply(reply, destination):
                 answered = dhcp.encode(reply)
                 self._send(port, answered, destination, link)
@@ -51,6 +54,7 @@ class Responder:
             case Ignore(reason, expected):
                 level = logging.DEBUG if expected else logging.INFO
                 log.log(level, "%s on port %d ignored: %s", client.mac or sender[0], port, reason)
+        return decision
 
     def _decide(
         self, packet: Packet, client: Client, here: Here, *, port: int, sender: Address

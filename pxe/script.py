@@ -1,15 +1,26 @@
 """What a machine is to boot, as an iPXE script."""
 
 import re
+from typing import Protocol
 from urllib.parse import quote
 
-from appliance.model import BootTarget, LocalBoot, NetBoot, Silence
+from appliance.model import BootTarget, Firmware, LocalBoot, NetBoot, Silence
 from pxe.policy import UEFI_LOCAL_PROGRAM, Here
 
 ATTEMPTS = 5
 PAUSE_SECONDS = 2
 
 _MAGIC = "#!ipxe"
+
+
+class Decider(Protocol):
+    def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget: ...
+
+
+def script_of(decider: Decider, mac: str, firmware: Firmware | None, here: Here) -> tuple[BootTarget, str]:
+    """What a machine is to boot, and the script that says so to its iPXE."""
+    target = decider.script_target(mac, firmware, here.url)
+    return target, render(target, mac, here)
 
 
 def render(target: BootTarget, mac: str, here: Here) -> str:

@@ -1,5 +1,6 @@
 """One SQLite file: opened safely, migrated step by step, changed in transactions."""
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ class Database:
                 self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+
+    def copy(self, path: Path) -> None:
+        """Write all that is committed into a new file; readers and writers go on meanwhile."""
+        with contextlib.closing(sqlite3.connect(path)) as target:
+            self.connection.backup(target)
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         return self.connection.execute(statement, values)
