@@ -10,6 +10,7 @@ from appliance.channels import Channels
 from appliance.decision import decide, lends_now, may_install
 from appliance.errors import Problem
 from appliance.facts import parse_facts
+from appliance.followed import Followed
 from appliance.install import Refused, plan_install, render
 from appliance.lending import Lending
 from appliance.live import LiveSite
@@ -25,8 +26,10 @@ from appliance.model import (
     NetBoot,
     Tree,
 )
+from appliance.net_settings import NetSettings
 from appliance.statement import RELEASE_ID
 from appliance.store import Store
+from appliance.strategies import Preference, Strategy
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +66,7 @@ class BootDesk:
         self.channels = channels
         self.clock = clock
         self.lending = Lending(live, tree, store, clock)
+        self.followed = Followed(live, store, clock)
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         """What this machine boots; changes nothing."""
@@ -181,6 +185,15 @@ class BootDesk:
 
     def toolchain_file(self, name: str) -> Path | None:
         return self.lending.toolchain(name)
+
+    def net(self) -> NetSettings:
+        return self.followed.settings()
+
+    def strategy_of(self, mac: str, kind: str) -> Preference | None:
+        return self.followed.strategy_of(mac, kind)
+
+    def strategy_won(self, mac: str, kind: str, strategy: Strategy) -> None:
+        self.followed.strategy_won(mac, kind, strategy)
 
     def explain(self, mac: str) -> str:
         """What this machine would boot now and why, as a sentence."""

@@ -20,6 +20,10 @@ class Kind(Enum):
     CLOCK = 'a time of day such as "04:00"'
 
 
+ANY = "*"
+"""A key of Keys that stands for every key."""
+
+
 @dataclass(frozen=True)
 class Keys:
     """The keys of one table. A nested Keys is a table; with `many` it is an array of tables."""
@@ -91,7 +95,7 @@ def check(file: Path, text: str, document: Mapping[str, Any], keys: Keys) -> lis
     def walk(table: Mapping[str, Any], allowed: Keys, path: str) -> list[str]:
         found = []
         for key, value in table.items():
-            wanted = allowed.keys.get(key)
+            wanted = allowed.keys.get(key, allowed.keys.get(ANY))
             if wanted is None:
                 found.append(f"{where(path, key)}: unknown key{_nearest(key, allowed)}")
             elif isinstance(wanted, Keys):

@@ -1,7 +1,8 @@
 """What a DHCP packet says of the machine that sent it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from appliance.model import Firmware
 from pxe.dhcp import Option, Packet, sub_options
@@ -9,6 +10,46 @@ from pxe.malformed import Malformed
 
 # Feature tags of iPXE's option 175 (iPXE src/include/ipxe/features.h).
 IPXE_HTTP = 0x13
+IPXE_HTTPS = 0x14
+IPXE_BZIMAGE = 0x18
+IPXE_EFI = 0x24
+IPXE_MENU = 0x27
+IPXE_FEATURES: Mapping[int, str] = {
+    IPXE_HTTP: "HTTP",
+    IPXE_HTTPS: "HTTPS",
+    0x15: "TFTP",
+    0x17: "DNS",
+    IPXE_BZIMAGE: "bzImage",
+    0x21: "PXE",
+    0x22: "ELF",
+    0x23: "COMBOOT",
+    IPXE_EFI: "EFI",
+    0x26: "VLAN",
+    IPXE_MENU: "Menu",
+}
+
+OUR_USER_CLASS = b"DistServer"
+"""What an iPXE that was built for this server says in option 77: it needs no check of its features."""
+
+BUILT_IN_CLASSES = ("PXEClient", "HTTPClient", "U-Boot")
+"""Prefixes of option 60 that ask for a network boot. Apple's AAPLBSDPC is another protocol."""
+
+# The registered OUIs of Raspberry Pi. Their boot ROM says it were a BIOS (raspberrypi/firmware#1928).
+RASPBERRY_PI_OUIS = frozenset(
+    ("28:cd:c1", "2c:cf:67", "88:a2:9e", "b8:27:eb", "d8:3a:dd", "dc:a6:32", "e4:5f:01")
+)
+_RASPBERRY_PI_ID = b"\0RPi"
+"""How option 97 of a Raspberry Pi 4 or 5 begins: the type, then `RPi4` or `RPi5`."""
+
+
+class Role(Enum):
+    """Which part of a boot is asking; each is answered in a way of its own."""
+
+    FIRMWARE = "PXE firmware"
+    HTTP_BOOT = "UEFI HTTP boot"
+    IPXE = "iPXE"
+    U_BOOT = "U-Boot"
+    RASPBERRY_PI = "Raspberry Pi"
 
 
 @dataclass(frozen=True)
@@ -20,6 +61,7 @@ class Architecture:
     firmware: Firmware | None = None
     http: bool = False
     """It asks for a URL instead of a TFTP name."""
+    u_boot: bool = False
 
 
 def _bios(name: str, *, http: bool = False) -> Architecture:
@@ -54,10 +96,10 @@ ARCHITECTURES: Mapping[int, Architecture] = {
     18: _uefi("arm32", http=True),
     19: _uefi("arm64", http=True),
     20: _bios("BIOS x86 HTTP", http=True),
-    21: Architecture("U-Boot arm32", "arm32"),
-    22: Architecture("U-Boot arm64", "arm64"),
-    23: Architecture("U-Boot arm32 HTTP", "arm32", http=True),
-    24: Architecture("U-Boot arm64 HTTP", "arm64", http=True),
+    21: Architecture("U-Boot arm32", "arm32", u_boot=True),
+    22: Architecture("U-Boot arm64", "arm64", u_boot=True),
+    23: Architecture("U-Boot arm32 HTTP", "arm32", http=True, u_boot=True),
+    24: Architecture("U-Boot arm64 HTTP", "arm64", http=True, u_boot=True),
     25: _uefi("riscv32"),
     26: _uefi("riscv32", http=True),
     27: _uefi("riscv64"),
@@ -78,6 +120,9 @@ ARCHITECTURES: Mapping[int, Architecture] = {
 }
 
 
+RASPBERRY_PI = Architecture("Raspberry Pi", "arm")
+
+
 @dataclass(frozen=True)
 class Client:
     """The sender of a packet, as far as it can be believed."""
@@ -89,8 +134,10 @@ class Client:
     arch: Architecture | None = None
     """The first of `arch_ids` that has a name."""
     vendor_class: str = ""
-    """PXEClient, HTTPClient, or empty for anything else."""
+    """PXEClient, HTTPClient, U-Boot or a prefix the site names; empty for anything else."""
     ipxe: bool = False
+    ours: bool = False
+    """It is an iPXE that was built for this server."""
     features: frozenset[int] | None = None
     """What an iPXE says it can do; None when it says nothing."""
     uuid: str = ""
@@ -100,24 +147,53 @@ class Client:
         return self.arch.firmware if self.arch else None
 
     @property
-    def speaks_http(self) -> bool:
-        """Whether this iPXE can fetch its script by HTTP; one that lists nothing is believed to."""
-        return self.features is None or IPXE_HTTP in self.features
+    def role(self) -> Role:
+        if self.ipxe:
+            return Role.IPXE
+        if self.arch is RASPBERRY_PI:
+            return Role.RASPBERRY_PI
+        if self.vendor_class == "U-Boot" or (self.arch and self.arch.u_boot):
+            return Role.U_BOOT
+        if self.vendor_class == "HTTPClient" or (self.arch and self.arch.http):
+            return Role.HTTP_BOOT
+        return Role.FIRMWARE
+
+    @property
+    def kind(self) -> str:
+        """What machines that are alike have in common: vendor class, maker of the card, architecture."""
+        return f"{self.vendor_class} {self.mac[:8]} {'/'.join(map(str, self.arch_ids[:4]))}"
+
+    @property
+    def fit(self) -> bool:
+        """Whether this iPXE can fetch its script and the kernel and start it; one that lists nothing may."""
+        if self.ours or self.features is None:
+            return True
+        # Under UEFI a kernel is an EFI program; older builds list bzImage there, too.
+        images = {IPXE_BZIMAGE, IPXE_EFI} if self.firmware is Firmware.UEFI else {IPXE_BZIMAGE}
+        return IPXE_HTTP in self.features and bool(images & self.features)
 
 
-def identify(packet: Packet) -> Client:
-    """Read the sender of a packet."""
+def identify(packet: Packet, vendor_classes: Sequence[str] = ()) -> Client:
+    """Read the sender of a packet; `vendor_classes` are further prefixes of option 60 that ask for a boot."""
     arch_ids = _architectures(packet.option(Option.ARCHITECTURE) or b"")
     encapsulated = packet.option(Option.IPXE)
+    # iPXE sends its user class raw, without the length byte of RFC 3004; others frame it.
+    user_class = packet.option(Option.USER_CLASS) or b""
+    machine_id = packet.option(Option.MACHINE_ID) or b""
+    mac = _mac(packet)
+    ours = OUR_USER_CLASS in user_class
+    arch = next((ARCHITECTURES[one] for one in arch_ids if one in ARCHITECTURES), None)
+    if _is_raspberry_pi(arch_ids, mac, machine_id):
+        arch = RASPBERRY_PI
     return Client(
-        mac=_mac(packet),
+        mac=mac,
         arch_ids=arch_ids,
-        arch=next((ARCHITECTURES[one] for one in arch_ids if one in ARCHITECTURES), None),
-        vendor_class=_vendor_class(packet.option(Option.VENDOR_CLASS) or b""),
-        # iPXE sends its user class raw, without the length byte of RFC 3004; others frame it.
-        ipxe=encapsulated is not None or b"iPXE" in (packet.option(Option.USER_CLASS) or b""),
+        arch=arch,
+        vendor_class=_vendor_class(packet.option(Option.VENDOR_CLASS) or b"", vendor_classes),
+        ipxe=encapsulated is not None or ours or b"iPXE" in user_class,
+        ours=ours,
         features=_features(encapsulated),
-        uuid=_uuid(packet.option(Option.MACHINE_ID) or b""),
+        uuid=_uuid(machine_id),
     )
 
 
@@ -134,8 +210,16 @@ def _architectures(value: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(value[at : at + 2], "big") for at in range(0, len(value), 2))
 
 
-def _vendor_class(value: bytes) -> str:
-    return next((name for name in ("PXEClient", "HTTPClient") if value.startswith(name.encode())), "")
+def _is_raspberry_pi(arch_ids: tuple[int, ...], mac: str, machine_id: bytes) -> bool:
+    """Its boot ROM says BIOS (0) or, newer, rpiboot (41); edk2 on the same board says what it is."""
+    if arch_ids[:1] == (41,):
+        return True
+    return arch_ids[:1] == (0,) and (mac[:8] in RASPBERRY_PI_OUIS or machine_id.startswith(_RASPBERRY_PI_ID))
+
+
+def _vendor_class(value: bytes, further: Sequence[str]) -> str:
+    known = (*BUILT_IN_CLASSES, *further)
+    return next((name for name in known if value.startswith(name.encode())), "")
 
 
 def _features(encapsulated: bytes | None) -> frozenset[int] | None:
@@ -143,8 +227,10 @@ def _features(encapsulated: bytes | None) -> frozenset[int] | None:
         return None
     found: set[int] = set()
     try:
-        for code, _ in sub_options(encapsulated, "option 175 sub-option"):
-            found.add(code)
+        for code, value in sub_options(encapsulated, "option 175 sub-option"):
+            # A feature that was compiled out is listed with version 0.
+            if any(value):
+                found.add(code)
     except Malformed:
         # What could be read before counts; a ROM that garbles this is still an iPXE.
         pass

@@ -4,6 +4,8 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.model import BootTarget, Firmware
+from appliance.net_settings import NetSettings
+from appliance.strategies import Preference, Strategy
 
 
 class Director(Protocol):
@@ -14,6 +16,15 @@ class Director(Protocol):
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         """What a machine that asks for a boot program is to boot."""
+
+    def net(self) -> NetSettings:
+        """What the site says of its networks."""
+
+    def strategy_of(self, mac: str, kind: str) -> Preference | None:
+        """What a machine's firmware is to be offered first, if anybody knows."""
+
+    def strategy_won(self, mac: str, kind: str, strategy: Strategy) -> None:
+        """Remember that a machine, which is one of `kind`, followed a strategy."""
 
     def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
         """What a machine that asks for its boot script is to boot; may issue a token."""

@@ -114,7 +114,7 @@ class _Files:
             case ["boot", name] if name.endswith(".ipxe") and _MAC.fullmatch(name[:-5].lower()):
                 return self._script(request, name[:-5].lower())
             case ["boot", name]:
-                return self._file(request, self._boot_dir / name)
+                return self._program(request, self._boot_dir / name)
             case ["c", profile, channel]:
                 return self._channel(profile, channel)
             case ["r", release, name]:
@@ -133,6 +133,12 @@ class _Files:
             case ["toolchain", name]:
                 return self._file(request, self._director.toolchain_file(name), headers=FOR_EVER)
         raise web.HTTPNotFound(text="no such file\n")
+
+    def _program(self, request: web.Request, path: Path) -> web.StreamResponse:
+        mac = self._sightings.mac_at(request.remote or "")
+        if mac and path.is_file():
+            self._sightings.progressed(mac, Stage.PROGRAM)
+        return self._file(request, path)
 
     def _distfile(self, request: web.Request, parts: Sequence[str]) -> web.StreamResponse:
         if list(parts) == ["layout.conf"]:

@@ -1,18 +1,22 @@
 """Takes DHCP datagrams of ports 67 and 4011 and sends what the policy decides."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv4Address
 
+from appliance.model import Silence
 from appliance.stages import Stage
 from pxe import dhcp
+from pxe.adapting import Adapting
 from pxe.client import Client, identify
 from pxe.dhcp import NOBODY, MessageType, Option, Packet
 from pxe.director import Director
 from pxe.links import Link
 from pxe.malformed import Malformed, printable
-from pxe.policy import Address, Here, Ignore, Reply, answer, refuse
+from pxe.policy import USUAL_HOUSE, Address, Here, House, Ignore, Reply, answer, refuse
 from pxe.sightings import Sightings
 
 log = logging.getLogger(__name__)
@@ -22,11 +26,22 @@ Send = Callable[[int, bytes, Address, Link], None]
 
 
 class Responder:
-    def __init__(self, director: Director, http_port: int, sightings: Sightings, send: Send) -> None:
+    def __init__(
+        self,
+        director: Director,
+        http_port: int,
+        sightings: Sightings,
+        send: Send,
+        *,
+        house: House = USUAL_HOUSE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._director = director
         self._http_port = http_port
         self._sightings = sightings
         self._send = send
+        self._house = house
+        self._adapting = Adapting(director, sightings, clock)
         self.dropped: Counter[int] = Counter()
         """Malformed datagrams by port."""
 
@@ -42,7 +57,7 @@ class Responder:
                 "port %d: dropped a packet of %s: %s (%d so far)", port, sender[0], wrong, self.dropped[port]
             )
             return wrong
-        client = identify(packet)
+        client = identify(packet, self._director.net().vendor_classes)
         self._learn(packet, client)
         here = Here(link.address, self._http_port)
         decision = self._decide(packet, client, here, port=port, sender=sender)
@@ -60,10 +75,18 @@ class Responder:
         self, packet: Packet, client: Client, here: Here, *, port: int, sender: Address
     ) -> Reply | Ignore:
         # Before the director is asked: every telephone on the LAN comes through here.
-        if refusal := refuse(packet, client, here, port=port):
+        house = replace(self._house, raspberry_pi=self._director.net().raspberry_pi is not None)
+        if refusal := refuse(packet, client, here, port=port, house=house):
             return refusal
         target = self._director.boot_target(client.mac, client.firmware)
-        return answer(packet, client, target, here, port=port, sender=sender)
+        strategy = None
+        if port == dhcp.PXE_PORT:
+            self._sightings.progressed(client.mac, Stage.PROXY)
+        elif not isinstance(target, Silence):
+            if self._adapting.loops(client):
+                return Ignore("fetched an iPXE from here a moment ago and still lacks what a boot needs")
+            strategy = self._adapting.strategy(packet, client, target, here, house)
+        return answer(packet, client, target, here, port=port, sender=sender, strategy=strategy, house=house)
 
     def _learn(self, packet: Packet, client: Client) -> None:
         """Note the sender's address: from its own (ciaddr), or the one it asks its DHCP server for."""
@@ -73,6 +96,8 @@ class Responder:
             self._sightings.saw_firmware(client.mac, client.firmware)
         if packet.message_type != MessageType.REQUEST:
             return
+        if packet.server:
+            self._sightings.saw_server(client.mac, packet.server)
         requested = packet.option(Option.REQUESTED_ADDRESS)
         if packet.ciaddr != NOBODY:
             self._sightings.saw_address(client.mac, str(packet.ciaddr))
@@ -81,7 +106,7 @@ class Responder:
 
     def _sent(self, reply: Packet, client: Client, *, port: int, sizes: tuple[int, int]) -> None:
         """Note an answer; `sizes` in bytes: of the question, of the answer."""
-        what = printable(reply.file or b"a long URL")
+        what = printable(reply.file or b"what its menu or option 67 says")
         arch = client.arch.name if client.arch else ""
         kind = "iPXE" if client.ipxe else client.vendor_class
         stage = Stage.OFFER if port == dhcp.SERVER_PORT else Stage.PROXY

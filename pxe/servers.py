@@ -132,7 +132,7 @@ class Servers:
         link = station.link
         self._tftp[link.name] = TftpServer(
             str(link.address),
-            lambda name, _peer: _boot_program(self._boot_dir, name),
+            self._resolve,
             finished=self._fetched,
             limits=Limits(blksize=min(1468, link.mtu - 32)),
         )
@@ -153,6 +153,12 @@ class Servers:
             tftp.close()
         if self._dns:
             self._dns.leave(station.link.address)
+
+    def _resolve(self, name: str, peer: str) -> Path | None:
+        found = _boot_program(self._boot_dir, name)
+        if found and (mac := self._sightings.mac_at(peer)):
+            self._sightings.progressed(mac, Stage.PROGRAM)
+        return found
 
     def _fetched(self, peer: str, name: str, size: int, seconds: float) -> None:
         if mac := self._sightings.mac_at(peer):

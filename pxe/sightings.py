@@ -1,31 +1,11 @@
-"""Remembers which machine was seen at which address, for the timelines only."""
+"""Remembers which machine was seen at which address, and passes on how far it came."""
 
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from ipaddress import IPv4Address
 
 from appliance.model import Firmware
 from appliance.stages import Stage
-
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-
-class Recent(Generic[Key, Value]):
-    """The last `limit` values set: strangers on the LAN can fill it but not make it grow."""
-
-    def __init__(self, limit: int = 4096) -> None:
-        self._limit = limit
-        self._values: OrderedDict[Key, Value] = OrderedDict()
-
-    def put(self, key: Key, value: Value) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._limit:
-            self._values.popitem(last=False)
-
-    def get(self, key: Key) -> Value | None:
-        return self._values.get(key)
+from pxe.recent import Recent
 
 
 class Sightings:
@@ -37,6 +17,24 @@ class Sightings:
         self._macs: Recent[str, str] = Recent()
         self._firmware: Recent[str, Firmware] = Recent()
         self._boots: Recent[tuple[str, Stage], int] = Recent()
+        self._servers: Recent[str, IPv4Address] = Recent()
+        self._watchers: list[Callable[[str, Stage], None]] = []
+
+    def watch(self, watcher: Callable[[str, Stage], None]) -> None:
+        """Call `watcher` with the MAC and the stage whenever a machine comes for something."""
+        self._watchers.append(watcher)
+
+    def progressed(self, mac: str, stage: Stage) -> None:
+        """A machine asked for what belongs to this stage."""
+        for watcher in self._watchers:
+            watcher(mac, stage)
+
+    def saw_server(self, mac: str, server: IPv4Address) -> None:
+        """The DHCP server whose lease a machine takes."""
+        self._servers.put(mac, server)
+
+    def server_of(self, mac: str) -> IPv4Address | None:
+        return self._servers.get(mac)
 
     def saw_address(self, mac: str, address: str) -> None:
         self._macs.put(address, mac)

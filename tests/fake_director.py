@@ -6,6 +6,8 @@ from pathlib import Path
 
 from appliance.errors import Problem
 from appliance.model import BootTarget, Firmware, Silence
+from appliance.net_settings import NetSettings
+from appliance.strategies import Preference, Strategy
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,25 @@ class FakeDirector:
     addresses: dict[str, str] = field(default_factory=dict)
     records: list[Recorded] = field(default_factory=list)
     asked: list[tuple[str, Firmware | None]] = field(default_factory=list)
+    settings: NetSettings = field(default_factory=NetSettings)
+    preferences: dict[str, Preference] = field(default_factory=dict)
+    """By MAC or kind."""
+    won: list[tuple[str, str, Strategy]] = field(default_factory=list)
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         self.asked.append((mac, firmware))
         if mac == self.broken:
             raise RuntimeError("a bug")
         return self.targets.get(mac) or self.targets.get("*") or Silence("nobody said what it is to boot")
+
+    def net(self) -> NetSettings:
+        return self.settings
+
+    def strategy_of(self, mac: str, kind: str) -> Preference | None:
+        return self.preferences.get(mac) or self.preferences.get(kind)
+
+    def strategy_won(self, mac: str, kind: str, strategy: Strategy) -> None:
+        self.won.append((mac, kind, strategy))
 
     def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
         return self.boot_target(mac, firmware)

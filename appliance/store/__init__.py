@@ -17,6 +17,7 @@ from appliance.store.plans import Plans
 from appliance.store.questions import Questions
 from appliance.store.releases import Releases
 from appliance.store.snapshots import Snapshots
+from appliance.store.strategies import Strategies
 from appliance.store.tokens import Tokens
 from appliance.store.workers import Workers
 
@@ -41,6 +42,7 @@ class Store:
         self.compile_hosts = CompileHosts(self.database)
         self.releases = Releases(self.database)
         self.snapshots = Snapshots(self.database)
+        self.strategies = Strategies(self.database)
         self.tokens = Tokens(self.database)
 
     def close(self) -> None:

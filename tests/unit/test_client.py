@@ -52,13 +52,38 @@ def test_ipxe_is_known_by_its_user_class_raw_or_framed(user_class: bytes) -> Non
 
 
 def test_ipxe_is_known_by_option_175_alone() -> None:
-    found = client((175, bytes.fromhex("13 01 01 21 01 01")))
-    assert found.ipxe and found.features == frozenset({0x13, 0x21}) and found.speaks_http
+    found = client((175, bytes.fromhex("13 01 01 18 01 01")))
+    assert found.ipxe and found.features == frozenset({0x13, 0x18}) and found.fit
 
 
-def test_an_ipxe_whose_features_lack_http_does_not_speak_it() -> None:
-    assert not client((77, b"iPXE"), (175, bytes.fromhex("21 01 01"))).speaks_http
-    assert client((77, b"iPXE")).speaks_http
+@pytest.mark.parametrize(
+    ("arch", "features", "fit"),
+    [
+        (0, "13 01 01 18 01 01", True),
+        (0, "18 01 01", False),
+        (0, "13 01 01", False),
+        (0, "13 01 01 24 01 01", False),
+        (0, "13 01 00 18 01 01", False),
+        (7, "13 01 01 24 01 01", True),
+        (7, "13 01 01 18 01 01", True),
+        (11, "14 01 01 24 01 01", False),
+        (0, "b1 05 01 1a f4 10 00", False),
+    ],
+)
+def test_an_ipxe_is_fit_that_has_http_and_can_start_a_kernel(arch: int, features: str, fit: bool) -> None:
+    said = ((93, arch.to_bytes(2, "big")), (77, b"iPXE"), (175, bytes.fromhex(features)))
+    assert client(*said).fit is fit
+
+
+def test_an_ipxe_that_says_nothing_of_its_features_is_believed() -> None:
+    assert client((93, b"\0\0"), (77, b"iPXE")).fit
+
+
+def test_our_own_build_is_known_by_its_user_class_and_needs_no_features() -> None:
+    for user_class in (b"DistServer", b"\x0aDistServer"):
+        own = client((93, b"\0\0"), (77, user_class), (175, bytes.fromhex("21 01 01")))
+        assert own.ipxe and own.ours and own.fit
+    assert not client((77, b"iPXE")).ours
 
 
 def test_a_garbled_option_175_is_still_an_ipxe() -> None:

@@ -32,7 +32,7 @@ OTHER = "52:54:00:77:00:02"
 BIOS = ((93, b"\0\0"), (60, b"PXEClient:Arch:00000:UNDI:002001"))
 UEFI = ((93, b"\0\7"), (60, b"PXEClient:Arch:00007:UNDI:003000"))
 HTTP = ((93, b"\0\x10"), (60, b"HTTPClient:Arch:00016:UNDI:003000"))
-IPXE = ((77, b"iPXE"), (175, bytes.fromhex("13 01 01")))
+IPXE = ((77, b"iPXE"), (175, bytes.fromhex("13 01 01 18 01 01")))
 SERVER = (54, HERE.address.packed)
 RELAYED = IPv4Address("10.1.0.1")
 

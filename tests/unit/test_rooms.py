@@ -34,6 +34,12 @@ PURE = (
     "pxe/leases.py",
     "pxe/client.py",
     "pxe/policy.py",
+    "pxe/offers.py",
+    "pxe/programs.py",
+    "pxe/strategy.py",
+    "pxe/recent.py",
+    "pxe/advice.py",
+    "appliance/strategies.py",
     "pxe/tftp.py",
     "pxe/script.py",
     "pxe/dns.py",
@@ -71,10 +77,10 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "channels", "compile_host", "console", "deadline", "dhcp_settings", "dns_settings",
-    "durable", "enter", "errors", "facts", "install", "kconfig", "kernel_choice", "lab", "leases",
-    "model", "overlays", "run", "sandbox", "site", "site_cluster", "stages", "statement", "store",
-    "timeline", "vm",
+    "boot", "channels", "compile_host", "console", "deadline", "dhcp_settings", "dns_settings", "durable",
+    "enter", "errors", "facts", "install", "kconfig", "kernel_choice", "lab", "leases", "model",
+    "net_settings", "overlays", "run", "sandbox", "site", "site_cluster", "stages", "statement", "store",
+    "strategies", "timeline", "vm",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from appliance.store.migrations import (
     plans,
     questions,
     stages,
+    strategies,
     sync,
 )
 
@@ -28,4 +29,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     addresses.STEP,
     stages.STEP,
     leases.STEP,
+    strategies.STEP,
 )

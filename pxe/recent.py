@@ -1,0 +1,27 @@
+"""Remembers the last values of many keys: strangers on the LAN can fill it but not make it grow."""
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Key, Value]):
+    """The last `limit` values set."""
+
+    def __init__(self, limit: int = 4096) -> None:
+        self._limit = limit
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+
+    def put(self, key: Key, value: Value) -> None:
+        self._values[key] = value
+        self._values.move_to_end(key)
+        if len(self._values) > self._limit:
+            self._values.popitem(last=False)
+
+    def get(self, key: Key) -> Value | None:
+        return self._values.get(key)
+
+    def __len__(self) -> int:
+        return len(self._values)
