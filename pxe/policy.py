@@ -30,6 +30,10 @@ U_BOOT_SCRIPT = "boot.scr.uimg"
 
 EVERYBODY = IPv4Address("255.255.255.255")
 
+# iPXE takes the boot file of whoever has the higher priority (option 175, sub-option 1). Without one the
+# LAN's DHCP server wins when it names a file, and an iPXE that came from us is lost for us (seen in 2019's).
+_BEFORE_OTHERS = bytes((1, 1, 1))
+
 Address = tuple[str, int]
 
 
@@ -235,6 +239,8 @@ class _Answer:
             options.append((Option.TFTP_SERVER, str(self.here.address).encode()))
         if len(name) > 127:
             options.append((Option.BOOT_FILE, name))
+        if self.client.ipxe:
+            options.append((Option.IPXE, _BEFORE_OTHERS))
         relay = self.request.option(Option.RELAY_AGENT)
         if relay is not None:
             # Last, as it came (RFC 3046, 2.2).

@@ -46,7 +46,9 @@ def test_the_offer_to_uefi_is_exactly_this_without_option_43() -> None:
 def test_the_offer_to_ipxe_is_exactly_this_with_the_url_of_its_script() -> None:
     reply = replied(packet(MessageType.DISCOVER, *BIOS, *IPXE))
     url = b"http://10.77.0.2:80/boot/52:54:00:77:00:01.ipxe"
-    assert dhcp.encode(reply.packet) == golden("35 01 02", SERVER, PXE_CLASS, ECHO, file=url)
+    before_others = "af 03 01 01 01"
+    expected = golden("35 01 02", SERVER, PXE_CLASS, ECHO, before_others, file=url)
+    assert dhcp.encode(reply.packet) == expected
 
 
 def test_the_offer_to_uefi_http_boot_is_exactly_this_with_class_httpclient() -> None:
