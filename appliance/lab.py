@@ -61,13 +61,16 @@ class NetbootOptions:
     """The header's `file`, or option 67 for clients that ask for that."""
     vendor_class: str = ""
     """Option 60, sent whoever asks."""
+    offer_delay_seconds: int = 0
+    """Most servers take a second, to see whether an address is free."""
 
 
 FOREIGN: Mapping[str, NetbootOptions] = {
     "plain": NetbootOptions(),
     "siaddr": NetbootOptions(next_server="10.77.0.66"),
     "file": NetbootOptions(boot_file="foreign.0"),
-    "class": NetbootOptions(vendor_class="PXEClient"),
+    # Its OFFER is the second one: iPXE looks no further when the first has that class and an address.
+    "class": NetbootOptions(vendor_class="PXEClient", offer_delay_seconds=1),
 }
 """The DHCP servers one meets in offices, by what they say of network boot."""
 
@@ -211,13 +214,19 @@ def _netboot_words(netboot: NetbootOptions) -> list[str]:
         words.append(f"--dhcp-boot={netboot.boot_file},,{netboot.next_server}".rstrip(","))
     if netboot.vendor_class:
         words.append(f"--dhcp-option-force=60,{netboot.vendor_class}")
+    if netboot.offer_delay_seconds:
+        words.append(f"--dhcp-reply-delay={netboot.offer_delay_seconds}")
     return words
 
 
 @contextmanager
-def capture(on: Lan, file: Path) -> Iterator[None]:
-    """Everything on the LAN, as a pcap file that is complete when the block is left."""
+def capture(on: Lan, file: Path, *, only: str = "") -> Iterator[None]:
+    """Everything on the LAN, as a pcap file that is complete when the block is left.
+
+    `only` is a filter (pcap-filter(7)); every packet is in the file as soon as it went by.
+    """
     words = ["tcpdump", "-i", BRIDGE, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", str(file)]
+    words += [only] if only else []
     log_file = file.with_name(f"{file.name}.log")
     log_file.write_bytes(b"")
     with running(words, prefix=on.exec_prefix("lan"), output=log_file) as tcpdump:

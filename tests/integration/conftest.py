@@ -1,7 +1,5 @@
 """What integration tests share: the reference stages, kept between runs in DISTSERVER_CACHE."""
 
-import os
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +10,8 @@ from appliance.model import StageSource, Tree
 from appliance.run import run
 from buildfarm import stage
 from buildfarm.build import BuildResult
+from tests import small_linux
 from tests.integration.farmyard import Farmyard
-
-KERNEL_PACKAGE = re.compile(r"Depends: (linux-image-\S+-cloud-amd64)$", re.MULTILINE)
 
 
 @pytest.fixture(scope="session")
@@ -35,23 +32,12 @@ def install_stage(cache: Tree) -> stage.Stage:
 
 @pytest.fixture(scope="session")
 def kernel_files() -> Path:
-    """Debian's cloud kernel with its modules, fetched once through apt: a kernel no profile had to build."""
-    listing = run(["apt-cache", "depends", "linux-image-cloud-amd64"]).stdout
-    found = KERNEL_PACKAGE.search(listing)
-    assert found, listing
-    unpacked = kept_between_runs() / "kernels" / found.group(1)
-    if not unpacked.exists():
-        fetched = unpacked.with_name(f"{found.group(1)}.{os.getpid()}")
-        fetched.mkdir(parents=True)
-        run(["apt-get", "download", found.group(1)], cwd=fetched)
-        run(["dpkg-deb", "--extract", next(fetched.glob("*.deb")), fetched])
-        fetched.rename(unpacked)
-    return unpacked
+    return small_linux.kernel_files()
 
 
 @pytest.fixture(scope="session")
-def kernel(kernel_files: Path) -> Path:
-    return next((kernel_files / "boot").glob("vmlinuz-*"))
+def kernel() -> Path:
+    return small_linux.kernel()
 
 
 @pytest.fixture(scope="session")

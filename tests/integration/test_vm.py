@@ -12,8 +12,9 @@ from appliance.deadline import DeadlinePassed, wait_until
 from appliance.errors import Problem
 from appliance.kvm import ProbeImage, accelerator, kernel_boots
 from appliance.model import Firmware
-from appliance.run import run, running
+from appliance.run import running
 from appliance.vm import Accel, DirectBoot, DiskInterface, PoweredOn, Vm, VmDisk, make_disk, power_on
+from tests.small_linux import make_initramfs
 
 MARKER = "the initramfs runs"
 INIT = f"""#!/bin/busybox sh
@@ -31,16 +32,7 @@ exec setsid cttyhack sh
 @pytest.fixture(scope="session")
 def initramfs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """busybox and a script."""
-    root = tmp_path_factory.mktemp("initramfs")
-    (root / "bin").mkdir()
-    (root / "bin" / "busybox").write_bytes(Path("/bin/busybox").read_bytes())
-    (root / "init").write_text(INIT)
-    for program in (root / "bin" / "busybox", root / "init"):
-        program.chmod(0o755)
-    archive = root.with_suffix(".cpio")
-    names = b"bin\nbin/busybox\ninit\n"
-    run(["busybox", "cpio", "-o", "-H", "newc", "-F", archive], cwd=root, stdin=names)
-    return archive
+    return make_initramfs(tmp_path_factory.mktemp("initramfs") / "root", INIT)
 
 
 @pytest.fixture

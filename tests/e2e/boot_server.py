@@ -1,0 +1,95 @@
+"""The boot server of a test LAN, a process of its own, with a director that writes down what it hears.
+
+`python -m tests.e2e.boot_server PLACE`, run inside the appliance's namespace.
+"""
+
+import asyncio
+import json
+import logging
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from appliance.lab import Lan, wait_for_port
+from appliance.model import NetBoot
+from appliance.run import running
+from pxe.images import make_boot_directory
+from pxe.servers import Network, Servers
+from tests.fake_director import FakeDirector, Recorded
+from tests.small_linux import kernel, make_initramfs
+
+RELEASE = "r1"
+MARKER = "the stand-in installer runs"
+ARGUMENTS = "console=ttyS0 quiet"
+INIT = f"""#!/bin/busybox sh
+/bin/busybox mkdir -p /dev
+/bin/busybox mount -t devtmpfs dev /dev
+/bin/busybox echo "{MARKER}" >/dev/console
+while :; do /bin/busybox sleep 600; done
+"""
+HTTP_PORT = 80
+UP_SECONDS = 60.0
+
+
+@dataclass
+class Journal(FakeDirector):
+    """Tells every machine to boot the stand-in release, and keeps what is recorded in a file."""
+
+    file: Path = field(kw_only=True)
+
+    def record(
+        self,
+        mac: str,
+        stage: str,
+        *,
+        status: str = "done",
+        size_bytes: int | None = None,
+        seconds: float | None = None,
+        message: str = "",
+    ) -> None:
+        entry = Recorded(mac, stage, status, size_bytes, seconds, message)
+        with self.file.open("a") as file:
+            file.write(json.dumps(asdict(entry)) + "\n")
+
+
+def entries(place: Path, mac: str) -> list[Recorded]:
+    """What was recorded for a machine until now."""
+    lines = (place / "journal").read_text().splitlines()
+    found = [Recorded(**json.loads(line)) for line in lines]
+    return [one for one in found if one.mac == mac]
+
+
+def furnish(place: Path) -> None:
+    """Boot programs and a stand-in release below `place`."""
+    make_boot_directory(place / "boot")
+    release = place / "releases" / RELEASE
+    release.mkdir(parents=True)
+    shutil.copy(kernel(), release / "kernel")
+    make_initramfs(place / "initramfs", INIT).rename(release / "installer")
+    (place / "journal").touch()
+
+
+@contextmanager
+def boot_server(place: Path, net: Lan, room: str = "appliance") -> Iterator[None]:
+    """The boot server with what `furnish` made, on the LAN until the block ends. It logs to `place`/log."""
+    argv = [sys.executable, "-m", "tests.e2e.boot_server", str(place)]
+    with running(argv, prefix=net.exec_prefix(room), output=place / "log", cwd=Path.cwd()):
+        wait_for_port(net, room, HTTP_PORT, seconds=UP_SECONDS)
+        yield
+
+
+async def _serve(place: Path) -> None:
+    director = Journal(
+        {"*": NetBoot(RELEASE, ARGUMENTS, "a test")}, releases=place / "releases", file=place / "journal"
+    )
+    serving = Servers(Network(("eth0",), HTTP_PORT), director, place / "boot")
+    serving.open()
+    await serving.serve(asyncio.Event())
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.DEBUG, format="%(asctime)s %(name)s %(message)s", stream=sys.stderr)
+    asyncio.run(_serve(Path(sys.argv[1])))
