@@ -203,7 +203,7 @@ def test_every_answer_has_the_fields_that_firmware_needs(
     assert 300 <= len(sent) <= 1472
     codes = [code for code, _ in decision.packet.options]
     assert codes[:2] == [53, 54] and 52 not in codes
-    order = [53, 54, 60, 97, 43, 66, 67, 82]
+    order = [53, 54, 60, 97, 43, 66, 67, 175, 82]
     assert codes == sorted(codes, key=order.index) and len(codes) == len(set(codes))
     assert not (67 in codes and decision.packet.file)
     assert decision.packet.siaddr.packed == decision.packet.option(54)
