@@ -29,6 +29,7 @@ from appliance.run import run
 from appliance.services import Services
 from buildfarm.build import Progress
 from pxe import images
+from pxe.company import refuse_company
 from pxe.dns_server import DnsServer
 from pxe.servers import Network, Servers, find_served
 from webui.pages import make_app
@@ -82,6 +83,7 @@ def up(asked: Up) -> None:
     services = Services(asked.site, tree)
     site = services.live.now()
     links = find_served(asked.network(site))
+    refuse_company(links, site.dhcp)
     images.make_boot_directory(tree.room("boot"))
     for link in links:
         log.info("serving %s on %s, http://%s:%d", site.name, link.name, link.address, site.http_port)
@@ -193,7 +195,7 @@ def boot(asked: Up) -> None:
     services = Services(asked.site, Tree(asked.state))
     site = services.live.now()
     dns = DnsServer(services.names, site.http_port) if site.dns.zone else None
-    servers = Servers(asked.network(site), services.desk, services.tree.path / "boot", dns)
+    servers = Servers(asked.network(site), services.desk, services.tree.path / "boot", dns, services.leases)
     servers.open()
 
     async def serve() -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from appliance.dhcp_settings import DhcpSettings
 from appliance.dns_settings import DnsSettings
 from appliance.errors import Problem
 from appliance.net_settings import NetSettings
@@ -335,6 +336,7 @@ class Site:
     """Addresses of further hosts that build and may use the compile hosts."""
     ccache_bytes: int = 10 * 2**30
     """What the compiler caches of all toolchains may take together; 0: there are none."""
+    dhcp: DhcpSettings = field(default_factory=DhcpSettings)
     farm: FarmSettings = field(default_factory=FarmSettings)
     keep_releases: int = 5
     """The newest releases of each profile, and of each channel's history, that gc leaves."""

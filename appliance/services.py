@@ -18,6 +18,7 @@ from appliance.desks.cluster import ClusterDesk
 from appliance.desks.explain import ExplainDesk
 from appliance.desks.failures import FailureDesk
 from appliance.desks.foresight import ForesightDesk
+from appliance.desks.leases import LeaseDesk
 from appliance.desks.names import NameDesk
 from appliance.desks.packages import PackageDesk
 from appliance.desks.planning import PlanningDesk
@@ -72,6 +73,7 @@ class Services:
         self.release_desk = ReleaseDesk(
             self.live, tree, self.store, channels=channels, notary=signer, clock=clock
         )
+        self.leases = LeaseDesk(self.live, self.store)
         self.failures = FailureDesk(self.store, clock)
         self.names = NameDesk(self.live, self.store, clock)
         self.packages = PackageDesk(tree, self.store)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.channels import CANARY, NAMES, STABLE
+from appliance.dhcp_settings import DHCP, read_dhcp
 from appliance.dns_settings import DNS, read_dns
 from appliance.errors import Problem
 from appliance.farm_settings import FARM, read_farm
@@ -39,6 +40,7 @@ APPLIANCE = Keys(
         "http": Keys({"port": Kind.INTEGER, "address": Kind.TEXT}),
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
         "cluster": Keys({"builders": Kind.WORDS, "host": COMPILE_HOST}),
+        "dhcp": DHCP,
         "farm": FARM,
         "dns": DNS,
         "gc": Keys({"keep": Kind.INTEGER, "younger_than": Kind.SPAN}),
@@ -129,6 +131,7 @@ def read_site(path: Path) -> Site:
     schedule = read_schedule(path, document.get("sync", {}), complaints)
     _check_rules(profiles, complaints)
     farm = read_farm(document.get("farm", {}), path / "appliance.toml", complaints)
+    dhcp = read_dhcp(document.get("dhcp", {}), path / "appliance.toml", complaints)
     keeping = _keeping(path / "appliance.toml", document.get("gc", {}), complaints)
     net = read_net(document.get("net", {}), path / "appliance.toml", complaints)
     hosts, builders = read_cluster(path / "appliance.toml", document.get("cluster", {}), complaints)
@@ -148,6 +151,7 @@ def read_site(path: Path) -> Site:
         compile_hosts=hosts,
         builders=builders,
         ccache_bytes=parse_size(document.get("farm", {}).get("ccache", CCACHE)) or 0,
+        dhcp=dhcp,
         farm=farm,
         keep_releases=keeping[0],
         keep_seconds=keeping[1],

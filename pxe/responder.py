@@ -14,9 +14,11 @@ from pxe.adapting import Adapting
 from pxe.client import Client, identify
 from pxe.dhcp import NOBODY, MessageType, Option, Packet
 from pxe.director import Director
+from pxe.full_server import FullServer, Visit, as_discover
 from pxe.links import Link
 from pxe.malformed import Malformed, printable
 from pxe.policy import USUAL_HOUSE, Address, Here, House, Ignore, Reply, answer, refuse
+from pxe.recent import Recent
 from pxe.sightings import Sightings
 
 log = logging.getLogger(__name__)
@@ -33,9 +35,13 @@ class Responder:
         sightings: Sightings,
         send: Send,
         *,
+        full: FullServer | None = None,
         house: House = USUAL_HOUSE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """With `full` the subnets that the site names for it get their addresses here, too."""
+        self._full = full
+        self._offers: Recent[tuple[str, int], Packet] = Recent()
         self._director = director
         self._http_port = http_port
         self._sightings = sightings
@@ -60,6 +66,9 @@ class Responder:
         client = identify(packet, self._director.net().vendor_classes)
         self._learn(packet, client)
         here = Here(link.address, self._http_port)
+        if port == dhcp.SERVER_PORT and self._full and self._full.serves(packet, here):
+            self._serve_full(packet, client, link, sender=sender, size=len(datagram))
+            return Ignore("full DHCP answers it", expected=True)
         decision = self._decide(packet, client, here, port=port, sender=sender)
         match decision:
             case Reply(reply, destination):
@@ -70,6 +79,28 @@ class Responder:
                 level = logging.DEBUG if expected else logging.INFO
                 log.log(level, "%s on port %d ignored: %s", client.mac or sender[0], port, reason)
         return decision
+
+    def _serve_full(self, packet: Packet, client: Client, link: Link, *, sender: Address, size: int) -> None:
+        """Have a packet answered by full DHCP, which says in the same answer what a proxy would."""
+        assert self._full
+        here = Here(link.address, self._http_port)
+        begins = packet.message_type == MessageType.DISCOVER
+        boot = None if begins else self._offers.get((client.mac, packet.xid))
+        if boot is None:
+            asked = as_discover(packet)
+            decided = self._decide(asked, client, here, port=dhcp.SERVER_PORT, sender=sender)
+            boot = decided.packet if isinstance(decided, Reply) else None
+            if boot and begins:
+                # The REQUEST that follows is told the same.
+                self._offers.put((client.mac, packet.xid), boot)
+
+        def send(reply: Reply) -> None:
+            answered = dhcp.encode(reply.packet)
+            self._send(dhcp.SERVER_PORT, answered, reply.destination, link)
+            if boot and reply.packet.message_type == MessageType.OFFER:
+                self._sent(reply.packet, client, port=dhcp.SERVER_PORT, sizes=(size, len(answered)))
+
+        self._full.receive(Visit(packet, client, link, here, boot, send))
 
     def _decide(
         self, packet: Packet, client: Client, here: Here, *, port: int, sender: Address

@@ -13,9 +13,11 @@ from aiohttp import web
 
 from appliance.errors import Problem
 from appliance.stages import Stage
+from pxe.company import Watch
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
 from pxe.dns_server import DnsServer
+from pxe.full_server import FullServer, Registry
 from pxe.http import application, protocol_log
 from pxe.interfaces import find_interface
 from pxe.links import Link, answering, find_link
@@ -80,15 +82,22 @@ class Servers:
     """DHCP, TFTP and HTTP on every link of a network."""
 
     def __init__(
-        self, network: Network, director: Director, boot_dir: Path, dns: DnsServer | None = None
+        self,
+        network: Network,
+        director: Director,
+        boot_dir: Path,
+        dns: DnsServer | None = None,
+        registry: Registry | None = None,
     ) -> None:
-        """Without `dns` port 53 stays closed."""
+        """Without `dns` port 53 stays closed, without `registry` nobody is given an address."""
         self._dns = dns
         self._network = network
         self._director = director
         self._boot_dir = boot_dir
         self._sightings = Sightings(director.saw_address)
-        self._responder = Responder(director, network.http_port, self._sightings, self._send)
+        self._full = FullServer(registry, director, self._sightings) if registry else None
+        self._watch = Watch(self._full, self._served) if self._full else None
+        self._responder = Responder(director, network.http_port, self._sightings, self._send, full=self._full)
         self._stations: dict[str, _Station] = {}
         self._tftp: dict[str, TftpServer] = {}
 
@@ -118,14 +127,26 @@ class Servers:
             await runner.setup()
             for station in self._stations.values():
                 await self._attend(station, runner)
-            await stop.wait()
+            await self._keep_watch(stop)
         finally:
+            if self._full:
+                self._full.close()
             for station in self._stations.values():
                 self._leave(station)
             await runner.cleanup()
             if self._dns:
                 await self._dns.finish()
             self.close()
+
+    async def _keep_watch(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set; meanwhile another server on the links of full DHCP does not go unnoticed."""
+        watching = asyncio.create_task(self._watch.run()) if self._watch else None
+        try:
+            await stop.wait()
+        finally:
+            if watching:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
 
     async def _attend(self, station: _Station, runner: web.AppRunner) -> None:
         """Answer what comes in by a link from now on."""
@@ -181,11 +202,14 @@ class Servers:
             except Exception:
                 log.exception("a packet of %s to port %d was not answered", peer, port)
 
+    def _served(self) -> list[Link]:
+        return [station.link for station in self._stations.values()]
+
     def _handler(self, station: _Station, port: int) -> Callable[[bytes, Address, IPv4Address | None], None]:
         if port == TFTP_PORT:
             tftp = self._tftp[station.link.name]
             return lambda datagram, peer, _asked: tftp.receive(datagram, peer)
-        served = [one.link for one in self._stations.values()]
+        served = self._served()
 
         def dhcp(datagram: bytes, peer: Address, asked: IPv4Address | None) -> None:
             link = answering(station.link, asked, served) if asked else station.link
