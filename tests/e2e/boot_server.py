@@ -8,7 +8,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from pathlib import Path
 from appliance.lab import Lan, wait_for_port
 from appliance.model import NetBoot
 from appliance.run import running
+from appliance.strategies import Preference, Source, Strategy
 from pxe.images import make_boot_directory
 from pxe.servers import Network, Servers
 from tests.fake_director import FakeDirector, Recorded
@@ -73,8 +74,15 @@ def furnish(place: Path) -> None:
 
 
 @contextmanager
-def boot_server(place: Path, net: Lan, room: str = "appliance") -> Iterator[None]:
-    """The boot server with what `furnish` made, on the LAN until the block ends. It logs to `place`/log."""
+def boot_server(
+    place: Path, net: Lan, room: str = "appliance", *, strategies: Mapping[str, Strategy] | None = None
+) -> Iterator[None]:
+    """The boot server with what `furnish` made, on the LAN until the block ends. It logs to `place`/log.
+
+    `strategies` fixes how some machines, named by their MAC, are offered their program.
+    """
+    chosen = {mac: strategy.value for mac, strategy in (strategies or {}).items()}
+    (place / "strategies").write_text(json.dumps(chosen))
     argv = [sys.executable, "-m", "tests.e2e.boot_server", str(place)]
     with running(argv, prefix=net.exec_prefix(room), output=place / "log", cwd=Path.cwd()):
         wait_for_port(net, room, HTTP_PORT, seconds=UP_SECONDS)
@@ -85,6 +93,9 @@ async def _serve(place: Path) -> None:
     director = Journal(
         {"*": NetBoot(RELEASE, ARGUMENTS, "a test")}, releases=place / "releases", file=place / "journal"
     )
+    chosen = json.loads((place / "strategies").read_text())
+    for mac, strategy in chosen.items():
+        director.preferences[mac] = Preference(Strategy(strategy), Source.SITE)
     serving = Servers(Network(("eth0",), HTTP_PORT), director, place / "boot")
     serving.open()
     await serving.serve(asyncio.Event())

@@ -1,10 +1,11 @@
 """The matrix of firmware and foreign DHCP servers: what every machine is expected to do, and its table."""
 
 from collections.abc import Mapping
-from itertools import groupby
+from itertools import groupby, product
 from pathlib import Path
 
 from appliance.lab import FOREIGN
+from appliance.strategies import Strategy
 from tests.e2e.netboot import KINDS, Row
 from tests.e2e.wire import Outcome, Way
 
@@ -20,20 +21,38 @@ HEADINGS = {
 
 _LOST = Outcome(Way.THEIR_4011)
 _SCRIPT = Outcome(Way.URL, Way.URL)
-_QUIET = ("plain", "siaddr", "file")
+_WAYS = {Strategy.BINL: Way.BINL, Strategy.DIRECT: Way.DIRECT, Strategy.MENU: Way.MENU}
+
+
+def _bios(foreign: str, strategy: Strategy) -> Outcome:
+    """This ROM is an iPXE whose name was taken away: among equals it takes the other server's word."""
+    if foreign == "class":
+        return _LOST
+    if strategy is Strategy.MENU:
+        return Outcome(Way.MENU, Way.URL)
+    # It needs no port 4011 where the OFFER has a boot file.
+    return Outcome(Way.THEIR_FILE) if foreign == "file" else Outcome(Way.DIRECT, Way.URL)
+
+
+def _uefi(foreign: str, strategy: Strategy) -> Outcome:
+    return _LOST if foreign == "class" else Outcome(_WAYS[strategy], Way.URL)
+
 
 EXPECTED: Mapping[Row, Outcome] = {
-    **{Row("ipxe", foreign, "usual"): _SCRIPT for foreign in FOREIGN},
-    **{Row("bios", foreign, "usual"): Outcome(Way.DIRECT, Way.URL) for foreign in ("plain", "siaddr")},
-    # This ROM is an iPXE whose name was taken away, and that is how it chooses.
-    Row("bios", "file", "usual"): Outcome(Way.THEIR_FILE),
-    Row("bios", "class", "usual"): _LOST,
-    **{Row("x64", foreign, "usual"): Outcome(Way.BINL, Way.URL) for foreign in _QUIET},
-    Row("x64", "class", "usual"): _LOST,
-    **{Row("http", foreign, "usual"): _SCRIPT for foreign in FOREIGN},
+    **{Row("ipxe", foreign): _SCRIPT for foreign in FOREIGN},
+    **{Row("bios", foreign, one): _bios(foreign, one) for foreign, one in product(FOREIGN, _WAYS)},
+    **{Row("x64", foreign, one): _uefi(foreign, one) for foreign, one in product(FOREIGN, _WAYS)},
+    **{Row("http", foreign): _SCRIPT for foreign in FOREIGN},
 }
 
-TO_MARKER = frozenset(Row(kind, "plain", "usual") for kind in ("ipxe", "bios", "x64", "http"))
+TO_MARKER = frozenset(
+    (
+        Row("ipxe", "plain"),
+        Row("bios", "plain", Strategy.DIRECT),
+        Row("x64", "plain", Strategy.BINL),
+        Row("http", "plain"),
+    )
+)
 """The rows that go on until the stand-in installer runs, one for each firmware."""
 
 
@@ -44,9 +63,10 @@ def table(cells: Mapping[Row, str]) -> str:
         "| --- " * (2 + len(FOREIGN)) + "|",
     ]
     order = list(KINDS)
-    rows = sorted(cells, key=lambda row: (order.index(row.kind), row.strategy))
-    for (kind, strategy), _ in groupby(rows, key=lambda row: (row.kind, row.strategy)):
-        found = [cells.get(Row(kind, foreign, strategy), "") for foreign in FOREIGN]
+    rows = sorted(cells, key=lambda row: (order.index(row.kind), row.strategy_name))
+    for (kind, strategy), same in groupby(rows, key=lambda row: (row.kind, row.strategy_name)):
+        by_foreign = {row.foreign: cells[row] for row in same}
+        found = [by_foreign.get(foreign, "") for foreign in FOREIGN]
         lines.append(f"| {' | '.join([KINDS[kind].title, strategy, *found])} |")
     return "\n".join(lines) + "\n"
 

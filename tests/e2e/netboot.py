@@ -1,7 +1,7 @@
 """Machines with real firmware on LANs with all kinds of DHCP servers: switched on and watched."""
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from appliance.console import ConsoleClosed, ConsoleTimeout
 from appliance.deadline import DeadlinePassed, wait_until
 from appliance.lab import FOREIGN, Lan, capture, foreign_dhcp, lan
 from appliance.model import Firmware
+from appliance.strategies import Strategy
 from appliance.vm import PoweredOn, Vm, power_on
 from tests.e2e.boot_server import MARKER, boot_server, furnish
 from tests.e2e.relay import relayed
@@ -53,11 +54,15 @@ class Row:
 
     kind: str
     foreign: str
-    strategy: str
-    """How our server offers; `usual` is what it chooses itself."""
+    strategy: Strategy | None = None
+    """How the firmware is offered its program; None: as the server chooses."""
 
     def __str__(self) -> str:
-        return f"{self.kind}-{self.foreign}-{self.strategy}"
+        return f"{self.kind}-{self.foreign}-{self.strategy_name}"
+
+    @property
+    def strategy_name(self) -> str:
+        return self.strategy.value if self.strategy else "usual"
 
 
 @dataclass(frozen=True)
@@ -89,14 +94,15 @@ def mac_of(number: int) -> str:
 
 
 @contextmanager
-def lan_with(foreign: str, path: Path, *, taps: int) -> Iterator[Place]:
-    """A LAN with one of the foreign DHCP servers and our boot server; `path` is furnished."""
+def lan_with(foreign: str, path: Path, rows: Sequence[Row]) -> Iterator[Place]:
+    """A LAN with one of the foreign DHCP servers, our boot server and taps; `path` is furnished."""
+    strategies = {mac_of(number): row.strategy for number, row in enumerate(rows) if row.strategy}
     pcap = path / "lan.pcap"
     with (
-        lan("matrix", taps=taps) as net,
+        lan("matrix", taps=len(rows)) as net,
         foreign_dhcp(net, path / "dhcp.log", netboot=FOREIGN[foreign]),
         capture(net, pcap, only=FILTER),
-        boot_server(path, net),
+        boot_server(path, net, strategies=strategies),
     ):
         yield Place(net, path, Wire(pcap))
 
@@ -144,7 +150,7 @@ def run_rows(rows: Collection[Row], path: Path, *, to_marker: Collection[Row] = 
         for foreign in sorted({row.foreign for row in rows}):
             shutil.copytree(path / "furnished", path / foreign)
             here = [row for row in rows if row.foreign == foreign]
-            place = stack.enter_context(lan_with(foreign, path / foreign, taps=len(here)))
+            place = stack.enter_context(lan_with(foreign, path / foreign, here))
             jobs += [(row, place, number) for number, row in enumerate(here)]
         # What takes longest comes first.
         jobs.sort(key=lambda job: job[0] not in to_marker)

@@ -1,5 +1,6 @@
 """What a machine's packets amount to."""
 
+from appliance.strategies import Strategy
 from tests.e2e.matrix import EXPECTED, table
 from tests.e2e.netboot import Row
 from tests.e2e.wire import Heard, Kind, Outcome, Way, judge
@@ -57,12 +58,12 @@ def test_port_4011_of_the_other_server_is_the_end_after_four_questions() -> None
 
 def test_the_table_has_a_line_for_each_firmware_and_strategy_and_all_foreign_servers() -> None:
     cells = {
-        Row("x64", "plain", "BINL"): "a",
-        Row("x64", "class", "BINL"): "b",
-        Row("ipxe", "file", "DIRECT"): "c",
+        Row("x64", "plain", Strategy.BINL): "a",
+        Row("x64", "class", Strategy.BINL): "b",
+        Row("ipxe", "file"): "c",
     }
     assert table(cells).splitlines()[2:] == [
-        "| SeaBIOS, iPXE ROM | DIRECT |  |  | c |  |",
-        "| OVMF x64 | BINL | a |  |  | b |",
+        "| SeaBIOS, iPXE ROM | usual |  |  | c |  |",
+        "| OVMF x64 | binl | a |  |  | b |",
     ]
     assert EXPECTED
