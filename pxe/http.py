@@ -16,8 +16,10 @@ from appliance.errors import Problem
 from appliance.model import NetBoot
 from appliance.stages import Stage
 from pxe import mirror
+from pxe.asked import TEXTS, classify
 from pxe.director import Director
 from pxe.malformed import printable
+from pxe.names import Names
 from pxe.policy import Here
 from pxe.script import script_of
 from pxe.sightings import Sightings
@@ -100,7 +102,7 @@ def _here(request: web.Request) -> Here:
 class _Files:
     def __init__(self, director: Director, boot_dir: Path, sightings: Sightings) -> None:
         self._director = director
-        self._boot_dir = boot_dir
+        self._names = Names(director, boot_dir, sightings)
         self._sightings = sightings
 
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -113,8 +115,8 @@ class _Files:
         match parts:
             case ["boot", name] if name.endswith(".ipxe") and _MAC.fullmatch(name[:-5].lower()):
                 return self._script(request, name[:-5].lower())
-            case ["boot", name]:
-                return self._program(request, self._boot_dir / name)
+            case ["boot", *rest] if rest:
+                return self._boot(request, "/".join(rest))
             case ["c", profile, channel]:
                 return self._channel(profile, channel)
             case ["r", release, name]:
@@ -132,13 +134,17 @@ class _Files:
                 return self._file(request, self._director.cluster_orders(name))
             case ["toolchain", name]:
                 return self._file(request, self._director.toolchain_file(name), headers=FOR_EVER)
-        raise web.HTTPNotFound(text="no such file\n")
+        # Boot loaders look beside themselves and at the root for what they are to do.
+        return self._boot(request, "/".join(parts))
 
-    def _program(self, request: web.Request, path: Path) -> web.StreamResponse:
-        mac = self._sightings.mac_at(request.remote or "")
-        if mac and path.is_file():
-            self._sightings.progressed(mac, Stage.PROGRAM)
-        return self._file(request, path)
+    def _boot(self, request: web.Request, name: str) -> web.StreamResponse:
+        asked = classify(name)
+        if request.method != "GET" and asked and asked.wanted in TEXTS:
+            raise web.HTTPMethodNotAllowed(request.method, ["GET"])
+        found = self._names.resolve(name, request.remote or "", _here(request))
+        if isinstance(found, bytes):
+            return web.Response(body=found, content_type="text/plain", headers=NEVER_KEPT)
+        return self._file(request, found)
 
     def _distfile(self, request: web.Request, parts: Sequence[str]) -> web.StreamResponse:
         if list(parts) == ["layout.conf"]:

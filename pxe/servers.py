@@ -12,7 +12,6 @@ from pathlib import Path
 from aiohttp import web
 
 from appliance.errors import Problem
-from appliance.stages import Stage
 from pxe.company import Watch
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
@@ -21,7 +20,9 @@ from pxe.full_server import FullServer, Registry
 from pxe.http import application, protocol_log
 from pxe.interfaces import find_interface
 from pxe.links import Link, answering, find_link
-from pxe.policy import Address
+from pxe.names import Names, stage_of
+from pxe.policy import Address, Here, House
+from pxe.programs import PROGRAMS
 from pxe.responder import Responder
 from pxe.sightings import Sightings
 from pxe.sockets import IP_PKTINFO, TFTP_PORT, Sockets, asked_address, open_sockets
@@ -95,9 +96,18 @@ class Servers:
         self._director = director
         self._boot_dir = boot_dir
         self._sightings = Sightings(director.saw_address)
+        self._names = Names(director, boot_dir, self._sightings)
         self._full = FullServer(registry, director, self._sightings) if registry else None
         self._watch = Watch(self._full, self._served) if self._full else None
-        self._responder = Responder(director, network.http_port, self._sightings, self._send, full=self._full)
+        there = {one: program for one, program in PROGRAMS.items() if (boot_dir / program.file).is_file()}
+        self._responder = Responder(
+            director,
+            network.http_port,
+            self._sightings,
+            self._send,
+            full=self._full,
+            house=House(there),
+        )
         self._stations: dict[str, _Station] = {}
         self._tftp: dict[str, TftpServer] = {}
 
@@ -151,9 +161,10 @@ class Servers:
     async def _attend(self, station: _Station, runner: web.AppRunner) -> None:
         """Answer what comes in by a link from now on."""
         link = station.link
+        here = Here(link.address, self._network.http_port)
         self._tftp[link.name] = TftpServer(
             str(link.address),
-            self._resolve,
+            lambda name, peer: self._names.resolve(name, peer, here),
             finished=self._fetched,
             limits=Limits(blksize=min(1468, link.mtu - 32)),
         )
@@ -175,15 +186,10 @@ class Servers:
         if self._dns:
             self._dns.leave(station.link.address)
 
-    def _resolve(self, name: str, peer: str) -> Path | None:
-        found = _boot_program(self._boot_dir, name)
-        if found and (mac := self._sightings.mac_at(peer)):
-            self._sightings.progressed(mac, Stage.PROGRAM)
-        return found
-
     def _fetched(self, peer: str, name: str, size: int, seconds: float) -> None:
-        if mac := self._sightings.mac_at(peer):
-            self._director.record(mac, Stage.PROGRAM, size_bytes=size, seconds=seconds, message=name)
+        mac, stage = self._sightings.mac_at(peer), stage_of(name)
+        if mac and stage:
+            self._director.record(mac, stage, size_bytes=size, seconds=seconds, message=name)
 
     def _receive(self, station: _Station, port: int, one: socket.socket) -> None:
         """Take what is waiting on a socket. Nothing that comes from the network ends the server."""
@@ -226,9 +232,3 @@ class Servers:
         one = station.sockets.dhcp if port == SERVER_PORT else station.sockets.pxe
         source = struct.pack("=i4s4s", 0, link.address.packed, bytes(4))
         one.sendmsg([datagram], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, destination)
-
-
-def _boot_program(boot_dir: Path, name: str) -> Path | None:
-    """A boot program by its name; a directory before it is what some firmware adds, and means nothing."""
-    path = boot_dir / name.rsplit("/", 1)[-1]
-    return path if path.is_file() else None

@@ -294,9 +294,40 @@ def test_tftp_hpa_fetches(served: Served, name: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_refused_at_once(served: Served) -> None:
     began = time.monotonic()
     with pytest.raises(CommandFailed) as failed:
-        served.curl(f"tftp://{SERVER}//pxelinux.cfg/default")
+        served.curl(f"tftp://{SERVER}//pxelinux.cfg/0A4D")
     assert failed.value.status == 68  # CURLE_TFTP_NOTFOUND
     assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("url", [f"tftp://{SERVER}//", f"{URL}/boot//", f"{URL}/"])
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("pxelinux.cfg/01-52-54-00-77-00-01", "  KERNEL /r/r1/kernel"),
+        ("grub/grub.cfg-01-52-54-00-77-00-01", "echo 'DistServer: armed'"),
+    ],
+)
+def test_boot_loaders_get_their_configuration_by_tftp_and_http(
+    served: Served, url: str, name: str, line: str
+) -> None:
+    since = len(served.director.records)
+    assert line in served.curl(f"{url}{name}").splitlines()
+    assert served.director.stages()[since:] == ["script"]
+
+
+def test_the_kernel_comes_by_tftp_too_and_is_a_stage(served: Served, tmp_path: Path) -> None:
+    # Who is at this address was learnt from an earlier script.
+    served.curl(f"{URL}/boot/{MAC}.ipxe")
+    since = len(served.director.records)
+    served.curl("-o", str(tmp_path / "got"), f"tftp://{SERVER}//r/r1/kernel")
+    assert sha256(tmp_path / "got") == sha256(served.releases / "r1" / "kernel")
+    served.wait_for("kernel", since=since)
+
+
+def test_a_head_of_a_configuration_burns_no_token(served: Served) -> None:
+    since = len(served.director.records)
+    answer = served.curl("-I", f"{URL}/boot/grub.cfg-01-{MAC.replace(':', '-')}")
+    assert answer.startswith("HTTP/1.1 405") and len(served.director.records) == since
 
 
 def test_twenty_clients_at_once_all_get_the_whole_file(served: Served, tmp_path: Path) -> None:

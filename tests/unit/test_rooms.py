@@ -39,6 +39,8 @@ PURE = (
     "pxe/strategy.py",
     "pxe/recent.py",
     "pxe/advice.py",
+    "pxe/asked.py",
+    "pxe/configs.py",
     "appliance/strategies.py",
     "pxe/tftp.py",
     "pxe/script.py",
