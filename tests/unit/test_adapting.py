@@ -1,82 +1,26 @@
 """Datagrams in and out: who does not follow is offered another strategy, and what wins is kept."""
 
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 
 import pytest
 
-from appliance.model import BootTarget
 from appliance.net_settings import NetSettings
 from appliance.stages import Stage
 from appliance.strategies import Preference, Source, Strategy
-from pxe import dhcp
 from pxe.client import identify
-from pxe.dhcp import MessageType, Packet
-from pxe.links import Link
-from pxe.policy import Address
-from pxe.responder import Responder
-from pxe.sightings import Sightings
-from tests.boot_packets import BIOS, HERE, HTTP, IPXE, LINK, MAC, NETBOOT, UEFI, packet
-from tests.fake_director import FakeDirector
+from pxe.dhcp import MessageType
+from tests.boot_packets import BIOS, HTTP, IPXE, MAC, UEFI, packet
+from tests.pxe_lan import ADDRESS, FOREIGN, PxeLan
 
-ADDRESS = "10.77.0.101"
-FOREIGN = IPv4Address("10.77.0.1")
 KIND = identify(packet(MessageType.DISCOVER, *UEFI)).kind
 
 
-@dataclass
-class Lan:
-    """A responder with a clock of its own."""
-
-    target: BootTarget = NETBOOT
-    settings: NetSettings = field(default_factory=NetSettings)
-    now: float = 1000.0
-
-    def __post_init__(self) -> None:
-        self.sent: list[tuple[int, Packet, Address]] = []
-        self.director = FakeDirector({"*": self.target}, settings=self.settings)
-        self.sightings = Sightings()
-        self.responder = Responder(
-            self.director, HERE.http_port, self.sightings, self._sent, clock=lambda: self.now
-        )
-
-    def _sent(self, port: int, datagram: bytes, destination: Address, link: Link) -> None:
-        self.sent.append((port, dhcp.decode(datagram), destination))
-
-    def ask(self, request: Packet, *, port: int = 67, sender: Address = ("0.0.0.0", 68)) -> Packet | None:
-        before = len(self.sent)
-        self.responder.receive(dhcp.encode(request), sender, port=port, link=LINK)
-        return self.sent[-1][1] if len(self.sent) > before else None
-
-    def discover(self, *options: tuple[int, bytes], secs: int = 0, xid: int = 1) -> str:
-        """What an OFFER looks like from outside."""
-        offer = self.ask(packet(MessageType.DISCOVER, *(options or UEFI), secs=secs, xid=xid))
-        assert offer is not None
-        vendor = offer.option(43)
-        if vendor is None:
-            return "binl" if offer.option(60) else "plain"
-        return "direct" if vendor == b"\6\1\x08\xff" else "menu"
-
-    def boot(self, xid: int) -> list[str]:
-        offered = []
-        for secs in (0, 4, 12, 28):
-            offered.append(self.discover(secs=secs, xid=xid))
-            self.now += 4
-        return offered
-
-    def fetch(self) -> None:
-        self.sightings.progressed(MAC, Stage.PROGRAM)
-
-    def alarms(self) -> list[str]:
-        return [one.message for one in self.director.records if one.status == "failed"]
-
-
 def test_a_machine_that_asks_again_is_offered_the_next_strategy() -> None:
-    assert Lan().boot(xid=1) == ["binl", "direct", "menu", "binl"]
+    assert PxeLan().boot(xid=1) == ["binl", "direct", "menu", "binl"]
 
 
 def test_what_it_followed_is_remembered_for_it_and_for_its_kind() -> None:
-    lan = Lan()
+    lan = PxeLan()
     lan.discover(secs=0)
     lan.now += 4
     assert lan.discover(secs=4) == "direct"
@@ -87,14 +31,14 @@ def test_what_it_followed_is_remembered_for_it_and_for_its_kind() -> None:
 
 @pytest.mark.parametrize("subject", [MAC, KIND])
 def test_what_the_store_knows_is_offered_first(subject: str) -> None:
-    lan = Lan()
+    lan = PxeLan()
     source = Source.MACHINE if subject == MAC else Source.KIND
     lan.director.preferences[subject] = Preference(Strategy.MENU, source)
     assert lan.discover() == "menu"
 
 
 def test_a_retry_after_4011_was_asked_keeps_the_strategy() -> None:
-    lan = Lan()
+    lan = PxeLan()
     assert lan.discover(xid=1) == "binl"
     question = packet(MessageType.REQUEST, *UEFI, ciaddr=ADDRESS, flags=0, xid=1)
     assert lan.ask(question, port=4011, sender=(ADDRESS, 4011)) is not None
@@ -103,7 +47,7 @@ def test_a_retry_after_4011_was_asked_keeps_the_strategy() -> None:
 
 
 def test_bios_begins_with_direct_and_ipxe_and_http_boot_are_left_alone() -> None:
-    lan = Lan()
+    lan = PxeLan()
     assert lan.discover(*BIOS) == "direct"
     for secs in (0, 4, 12):
         assert lan.discover(*BIOS, *IPXE, secs=secs, xid=2) == "binl"
@@ -112,7 +56,7 @@ def test_bios_begins_with_direct_and_ipxe_and_http_boot_are_left_alone() -> None
 
 
 def test_after_a_full_cycle_one_event_names_the_options_for_the_other_server() -> None:
-    lan = Lan()
+    lan = PxeLan()
     lan.ask(packet(MessageType.REQUEST, *UEFI, (54, FOREIGN.packed), (50, IPv4Address(ADDRESS).packed)))
     for xid in range(1, 4):
         lan.boot(xid)
@@ -131,13 +75,13 @@ def test_after_a_full_cycle_one_event_names_the_options_for_the_other_server() -
 
 
 def test_a_machine_that_took_no_lease_is_said_to_have_taken_none() -> None:
-    lan = Lan()
+    lan = PxeLan()
     lan.boot(1)
     assert "not seen to take an address" in lan.alarms()[0]
 
 
 def test_an_ipxe_without_http_is_given_ours_once_in_a_boot() -> None:
-    lan = Lan()
+    lan = PxeLan()
     poor = packet(MessageType.DISCOVER, *BIOS, (77, b"iPXE"), (175, bytes.fromhex("21 01 01")))
     for _ in range(2):
         offer = lan.ask(poor)
@@ -152,7 +96,7 @@ def test_an_ipxe_without_http_is_given_ours_once_in_a_boot() -> None:
 
 
 def test_a_vendor_class_of_the_site_is_answered() -> None:
-    lan = Lan(settings=NetSettings(vendor_classes=("ACME",)))
+    lan = PxeLan(settings=NetSettings(vendor_classes=("ACME",)))
     acme = packet(MessageType.DISCOVER, (93, b"\0\7"), (60, b"ACME boot 1.0"))
     offer = lan.ask(acme)
     assert offer is not None and offer.option(60) == b"ACME"
@@ -162,7 +106,7 @@ def test_a_vendor_class_of_the_site_is_answered() -> None:
 def test_a_relayed_offer_goes_to_the_relay_with_option_82_last_whatever_the_strategy(
     strategy: Strategy,
 ) -> None:
-    lan = Lan()
+    lan = PxeLan()
     lan.director.preferences[MAC] = Preference(strategy, Source.SITE)
     agent = (82, bytes.fromhex("01 04 00 01 00 02 02 06 52 54 00 aa bb cc"))
     lan.ask(packet(MessageType.DISCOVER, agent, *UEFI, giaddr="10.9.0.1", flags=0), sender=("10.9.0.1", 67))
