@@ -7,10 +7,11 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,8 @@ from buildfarm.build import Progress
 from pxe import images
 from pxe.company import refuse_company
 from pxe.dns_server import DnsServer
-from pxe.servers import Network, Servers, find_served
+from pxe.maker import RemoteMaker, answer, make
+from pxe.servers import Network, Servers
 from webui.pages import make_app
 
 log = logging.getLogger(__name__)
@@ -58,6 +60,8 @@ class Up:
     state: Path
     interfaces: tuple[str, ...] = ()
     """Empty: those the site names."""
+    sockets: int | None = None
+    """Descriptor of the connection on which the parent process makes sockets."""
 
     def argv(self, process: str) -> list[str]:
         words = [sys.executable, "-m", "appliance.cli", "--state", str(self.state), "process", process]
@@ -72,7 +76,7 @@ class Up:
                 "give --interface, or set [net] interfaces in appliance.toml; `ip -brief address` lists them"
             )
             raise Problem("nobody said on which network interface machines are", hint=hint)
-        return Network(tuple(dict.fromkeys(names)), site.http_port, site.address)
+        return Network(tuple(dict.fromkeys(names)), site.http_port, site.address, site.net.beside_dhcp)
 
 
 def up(asked: Up) -> None:
@@ -82,7 +86,7 @@ def up(asked: Up) -> None:
     tree = Tree(asked.state.resolve())
     services = Services(asked.site, tree)
     site = services.live.now()
-    links = find_served(asked.network(site))
+    links = asked.network(site).links()
     refuse_company(links, site.dhcp)
     images.make_boot_directory(tree.room("boot"))
     for link in links:
@@ -151,7 +155,11 @@ async def _supervise(asked: Up, user: pwd.struct_passwd | None, *, workers: bool
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_keep(unprivileged(user, BOOT_CAPABILITIES) + asked.argv("boot"), "boot", stop))
+        tasks.create_task(
+            _keep(
+                unprivileged(user, BOOT_CAPABILITIES) + asked.argv("boot"), "boot", stop, makes_sockets=True
+            )
+        )
         tasks.create_task(_keep(unprivileged(user, ()) + asked.argv("web"), "web", stop))
         tasks.create_task(_keep(DIE_TOGETHER + asked.argv("farm"), "farm", stop))
         if workers:
@@ -159,26 +167,58 @@ async def _supervise(asked: Up, user: pwd.struct_passwd | None, *, workers: bool
             tasks.create_task(_keep(words, "door", stop))
 
 
-async def _keep(argv: Sequence[str], name: str, stop: asyncio.Event) -> None:
+async def _keep(argv: Sequence[str], name: str, stop: asyncio.Event, *, makes_sockets: bool = False) -> None:
     """Start a process again whenever it ends, more and more slowly, until told to stop."""
     failures = 0
     while not stop.is_set():
         started = time.monotonic()
-        child = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.DEVNULL, start_new_session=True
-        )
-        waiting = asyncio.create_task(stop.wait())
-        ended = asyncio.create_task(child.wait())
-        await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
-        waiting.cancel()
-        if stop.is_set():
-            await _end(child)
-            return
+        with contextlib.ExitStack() as lent:
+            more, descriptors = lent.enter_context(_making_sockets()) if makes_sockets else ([], ())
+            child = await asyncio.create_subprocess_exec(
+                *argv,
+                *more,
+                stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=descriptors,
+            )
+            waiting = asyncio.create_task(stop.wait())
+            ended = asyncio.create_task(child.wait())
+            await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if stop.is_set():
+                await _end(child)
+                return
         failures = 0 if time.monotonic() - started > STEADY_SECONDS else failures + 1
         delay = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
         log.error("the %s process ended with status %s, again in %d s", name, child.returncode, delay)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), delay)
+
+
+@contextlib.contextmanager
+def _making_sockets() -> Iterator[tuple[list[str], tuple[int, ...]]]:
+    """Make sockets for a process that may not; its further arguments and descriptors.
+
+    A receive buffer for a thousand machines takes CAP_NET_ADMIN, which a process that reads packets has not.
+    All it can ask for is one more socket that is bound to nothing.
+    """
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def asked() -> None:
+        try:
+            if answer(ours):
+                return
+        except (OSError, ValueError):
+            log.exception("making a socket for another process")
+        loop.remove_reader(ours)
+
+    with ours, theirs:
+        loop.add_reader(ours, asked)
+        try:
+            yield ["--sockets", str(theirs.fileno())], (theirs.fileno(),)
+        finally:
+            loop.remove_reader(ours)
 
 
 async def _end(child: asyncio.subprocess.Process) -> None:
@@ -195,7 +235,9 @@ def boot(asked: Up) -> None:
     services = Services(asked.site, Tree(asked.state))
     site = services.live.now()
     dns = DnsServer(services.names, site.http_port) if site.dns.zone else None
-    servers = Servers(asked.network(site), services.desk, services.tree.path / "boot", dns, services.leases)
+    maker = RemoteMaker(socket.socket(fileno=asked.sockets)) if asked.sockets is not None else make
+    boot_dir = services.tree.path / "boot"
+    servers = Servers(asked.network(site), services.desk, boot_dir, dns, services.leases, maker=maker)
     servers.open()
 
     async def serve() -> None:
@@ -312,7 +354,10 @@ def door(asked: Up) -> None:
     tree = Tree(asked.state)
     services = Services(asked.site, tree)
     site = services.live.now()
-    address = str(find_served(asked.network(site))[0].address)
+    links = asked.network(site).links()
+    if not links:
+        raise Problem("no interface has an IPv4 address yet that workers could come to")
+    address = str(links[0].address)
     services.remote.sweep()
     app = make_door(services.remote, farm_secret(tree))
     asyncio.run(serve_door(app, address, site.farm.port))

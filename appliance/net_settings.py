@@ -13,6 +13,7 @@ from appliance.strategies import Strategy
 NET = Keys(
     {
         "interfaces": Kind.WORDS,
+        "beside_dhcp": Kind.BOOLEAN,
         "strategy": Keys({ANY: Kind.TEXT}),
         "vendor_classes": Kind.WORDS,
         "raspberry_pi": Kind.TEXT,
@@ -35,6 +36,8 @@ class NetSettings:
     """Prefixes of option 60 that are answered like PXEClient, with the prefix echoed."""
     raspberry_pi: Path | None = None
     """The directory of a Raspberry Pi's boot files."""
+    beside_dhcp: bool = False
+    """Port 67 is left to a DHCP server on this host, whichever of the two starts first."""
 
     def strategy_of(self, mac: str) -> Strategy | None:
         """What the site says of a machine; its MAC counts more than its manufacturer's bytes."""
@@ -59,7 +62,13 @@ def read_net(table: Mapping[str, Any], file: Path, complaints: list[str]) -> Net
     pi = (file.parent / table["raspberry_pi"]).resolve() if "raspberry_pi" in table else None
     if pi and not pi.is_dir():
         complaints.append(f"{file}: net.raspberry_pi: {pi} is no directory")
-    return NetSettings(interfaces, strategies, tuple(dict.fromkeys((*VENDOR_CLASSES, *classes))), pi)
+    return NetSettings(
+        interfaces=interfaces,
+        strategies=strategies,
+        vendor_classes=tuple(dict.fromkeys((*VENDOR_CLASSES, *classes))),
+        raspberry_pi=pi,
+        beside_dhcp=table.get("beside_dhcp", False),
+    )
 
 
 def _read_strategies(table: Mapping[str, str], file: Path, complaints: list[str]) -> Mapping[str, Strategy]:

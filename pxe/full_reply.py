@@ -18,7 +18,8 @@ from pxe.dhcp import (
     encode,
     encode_options,
 )
-from pxe.policy import EVERYBODY, Address, Here, Ignore, Reply
+from pxe.links import EVERYBODY
+from pxe.policy import Address, Here, Ignore, Reply
 
 # iPXE's own option 175, sub-option 176: do not wait 2 s for a proxy (iPXE src/include/ipxe/dhcp.h).
 _NO_PXEDHCP = (Option.IPXE, encode_options(((176, b"\1"),)))

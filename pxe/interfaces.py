@@ -1,9 +1,9 @@
-"""Asks the kernel for the network interfaces of this host."""
+"""Asks the kernel for the network interfaces of this host, and hears when they change."""
 
+import errno
 import socket
 import struct
 
-from appliance.errors import Problem
 from pxe import netlink
 from pxe.links import Interface
 
@@ -13,8 +13,7 @@ ANSWER_SECONDS = 5.0
 
 def read_interfaces() -> tuple[Interface, ...]:
     """Every interface of this network namespace with its IPv4 addresses; needs no privileges."""
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asking:
-        asking.bind((0, 0))
+    with _route_socket(groups=0) as asking:
         asking.settimeout(ANSWER_SECONDS)
         sequence = 0
         while True:
@@ -37,11 +36,36 @@ def _ask(asking: socket.socket, question: bytes) -> list[netlink.Message]:
     return told
 
 
-def find_interface(name: str) -> Interface:
-    """The interface of that name. Raises Problem when there is none."""
-    there = read_interfaces()
-    for one in there:
-        if one.name == name:
-            return one
-    known = ", ".join(sorted(one.name for one in there))
-    raise Problem(f"there is no network interface {name!r}", hint=f"there are: {known}")
+class Changes:
+    """Becomes readable when an interface or an IPv4 address of this namespace comes, goes or changes."""
+
+    def __init__(self) -> None:
+        self._heard = _route_socket(groups=netlink.LINK_GROUP | netlink.ADDRESS_GROUP)
+        self._heard.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._heard.fileno()
+
+    def drain(self) -> None:
+        """Forget what was told: who wants to know asks, because the kernel drops what it cannot deliver."""
+        while True:
+            try:
+                self._heard.recv(ANSWER_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+
+    def close(self) -> None:
+        self._heard.close()
+
+
+def _route_socket(*, groups: int) -> socket.socket:
+    made = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    try:
+        made.bind((0, groups))
+    except OSError:
+        made.close()
+        raise
+    return made

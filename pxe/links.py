@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+EVERYBODY = IPv4Address("255.255.255.255")
+
 
 @dataclass(frozen=True)
 class Link:
@@ -46,15 +48,23 @@ def find_link(interface: Interface, preferred: IPv4Address | None = None) -> Lin
 def find_links(
     names: Sequence[str], interfaces: Collection[Interface], preferred: IPv4Address | None = None
 ) -> Mapping[str, Link | str]:
-    """For each name its link, or why there is none now."""
+    """For each name its link, or why there is none now.
+
+    An only interface is not served without the preferred address; of several, the one that has it uses it.
+    """
     known = {one.name: one for one in interfaces}
     found: dict[str, Link | str] = {}
     for name in names:
         interface = known.get(name)
+        link = find_link(interface, preferred) if interface else None
         if interface is None:
             found[name] = f"there is no network interface {name!r}"
+        elif link is None:
+            found[name] = f"{name} has no IPv4 address"
+        elif preferred and len(names) == 1 and link.address != preferred:
+            found[name] = f"{preferred} is no address of {name}"
         else:
-            found[name] = find_link(interface, preferred) or f"{name} has no IPv4 address"
+            found[name] = link
     return found
 
 
@@ -65,3 +75,8 @@ def answering(arrival: Link, asked: IPv4Address, served: Collection[Link]) -> Li
     leads to: that address it surely reaches. Everybody else broadcasts and is told the one of its own subnet.
     """
     return next((link for link in served if link.address == asked), arrival)
+
+
+def is_for_us(link: Link, asked: IPv4Address, served: Collection[Link]) -> bool:
+    """Whether a datagram that was heard on a link is for this host, and not one that it only passes on."""
+    return asked in (EVERYBODY, link.network.broadcast_address) or any(one.address == asked for one in served)

@@ -20,6 +20,7 @@ from pxe.dhcp import (
     Packet,
     encode,
 )
+from pxe.links import EVERYBODY
 from pxe.offers import CREDENTIALS, boot_item, echoed_item, raspberry_pi_options, vendor_options
 from pxe.programs import PROGRAMS, Platform, Program, why_none
 
@@ -28,7 +29,6 @@ UEFI_PROGRAM = PROGRAMS[Firmware.UEFI, "x64"].file
 UEFI_LOCAL_PROGRAM = PROGRAMS[Firmware.UEFI, "x64"].local
 U_BOOT_SCRIPT = "boot.scr.uimg"
 
-EVERYBODY = IPv4Address("255.255.255.255")
 
 # iPXE takes the boot file of whoever has the higher priority (option 175, sub-option 1). Without one the
 # LAN's DHCP server wins when it names a file, and an iPXE that came from us is lost for us (seen in 2019's).

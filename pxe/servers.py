@@ -1,9 +1,8 @@
-"""Answers the machines of every link: opens its sockets, then serves until told to stop."""
+"""Answers the machines of every link: opens sockets as links come and go, and serves until told to stop."""
 
 import asyncio
+import contextlib
 import logging
-import socket
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -16,16 +15,20 @@ from pxe.company import Watch
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
 from pxe.dns_server import DnsServer
+from pxe.full import find_subnet
 from pxe.full_server import FullServer, Registry
 from pxe.http import application, protocol_log
-from pxe.interfaces import find_interface
-from pxe.links import Link, answering, find_link
+from pxe.interfaces import Changes, read_interfaces
+from pxe.links import EVERYBODY, Link, answering, find_links, is_for_us
+from pxe.maker import Maker, make
+from pxe.malformed import Malformed
 from pxe.names import Names, stage_of
 from pxe.policy import Address, Here, House
 from pxe.programs import PROGRAMS
 from pxe.responder import Responder
 from pxe.sightings import Sightings
-from pxe.sockets import IP_PKTINFO, TFTP_PORT, Sockets, asked_address, open_sockets
+from pxe.sockets import TFTP_PORT, Inlet, Outlet, Port, Port67, Sockets, open_sockets
+from pxe.tap import Arrived, Tap
 from pxe.tftp import Limits
 from pxe.tftp_server import TftpServer
 
@@ -33,6 +36,8 @@ log = logging.getLogger(__name__)
 
 # Datagrams taken before other sockets get their turn.
 BATCH = 64
+# What could not be opened is tried again so often; who had its port says nothing when it leaves.
+AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -43,40 +48,35 @@ class Network:
     http_port: int = 80
     address: str = ""
     """The one to serve from on the interface that has it; others use their own."""
+    beside_dhcp: bool = False
+    """A DHCP server on this host has port 67 or will have it: requests are taken from the wire."""
+
+    def look(self) -> dict[str, Link | str]:
+        """For each interface its link, or why there is none now."""
+        preferred = IPv4Address(self.address) if self.address else None
+        return dict(find_links(self.interfaces, read_interfaces(), preferred))
+
+    def links(self) -> tuple[Link, ...]:
+        """Those that are there now, in the order they were asked for."""
+        return tuple(found for found in self.look().values() if isinstance(found, Link))
 
 
-@dataclass(frozen=True)
 class _Station:
     """A link that is served."""
 
-    link: Link
-    sockets: Sockets
+    def __init__(self, link: Link, sockets: Sockets) -> None:
+        self.link = link
+        self.sockets = sockets
+        self.tftp: TftpServer | None = None
+        self.http: web.SockSite | None = None
 
     @property
-    def datagrams(self) -> tuple[tuple[int, socket.socket], ...]:
-        """The port of each UDP socket, and the socket."""
-        taken = self.sockets
-        return (SERVER_PORT, taken.dhcp), (PXE_PORT, taken.pxe), (TFTP_PORT, taken.tftp)
+    def tapped(self) -> bool:
+        """Whether requests to port 67 are taken from the wire."""
+        return isinstance(self.sockets.dhcp, Tap)
 
-
-def link_of(interface: str, address: str = "") -> Link:
-    """The link of an interface. Raises Problem when there is no such interface or it has no address."""
-    preferred = IPv4Address(address) if address else None
-    found = find_link(find_interface(interface), preferred)
-    if found is None:
-        hint = "set [http] address, or give the interface an address"
-        raise Problem(f"{interface} has no IPv4 address", hint=hint)
-    return found
-
-
-def find_served(network: Network) -> tuple[Link, ...]:
-    """The links of all interfaces that are to be served. Raises Problem when one cannot be."""
-    links = tuple(link_of(name, network.address) for name in network.interfaces)
-    if network.address and network.address not in [str(link.address) for link in links]:
-        named = " or ".join(network.interfaces)
-        hint = f"`ip -4 address` shows those of {named}; correct [http] address"
-        raise Problem(f"{network.address} is no address of this host on {named}", hint=hint)
-    return links
+    def __str__(self) -> str:
+        return f"{self.link.name} ({self.link.address}/{self.link.network.prefixlen})"
 
 
 class Servers:
@@ -89,12 +89,15 @@ class Servers:
         boot_dir: Path,
         dns: DnsServer | None = None,
         registry: Registry | None = None,
+        *,
+        maker: Maker = make,
     ) -> None:
         """Without `dns` port 53 stays closed, without `registry` nobody is given an address."""
         self._dns = dns
         self._network = network
         self._director = director
         self._boot_dir = boot_dir
+        self._maker = maker
         self._sightings = Sightings(director.saw_address)
         self._names = Names(director, boot_dir, self._sightings)
         self._full = FullServer(registry, director, self._sightings) if registry else None
@@ -109,15 +112,23 @@ class Servers:
             house=House(there),
         )
         self._stations: dict[str, _Station] = {}
-        self._tftp: dict[str, TftpServer] = {}
+        self._open = contextlib.ExitStack()
+        self._changes: Changes | None = None
+        self._outlet: Outlet | None = None
+        self._said: dict[str, str] = {}
 
     def open(self) -> None:
-        """Open the sockets of all links. Raises Problem when that is not possible."""
+        """Open the sockets of all links that are there. Raises Problem when that is not possible."""
         try:
-            for link in find_served(self._network):
-                self._stations[link.name] = _Station(link, open_sockets(link, self._network.http_port))
-                if self._dns:
-                    self._dns.open(link.address, link.network)
+            self._changes = Changes()
+            self._open.callback(self._changes.close)
+            self._outlet = Outlet()
+            self._open.callback(self._outlet.close)
+            for name, found in self._network.look().items():
+                if isinstance(found, Link):
+                    self._stations[name] = self._opened(found)
+                else:
+                    self._say(name, f"waiting: {found}")
         except BaseException:
             self.close()
             raise
@@ -128,21 +139,52 @@ class Servers:
         self._stations.clear()
         if self._dns:
             self._dns.close()
+        self._open.close()
+
+    def _opened(self, link: Link) -> _Station:
+        whose = Port67.THEIRS if self._network.beside_dhcp else Port67.EITHER
+        if self._full and find_subnet(self._full.settings(), link.address):
+            # Who gives out addresses is alone on the LAN.
+            whose = Port67.OURS
+        sockets = open_sockets(link, self._network.http_port, self._maker, whose=whose)
+        try:
+            if self._dns:
+                self._dns.open(link.address, link.network)
+        except BaseException:
+            sockets.close()
+            raise
+        return _Station(link, sockets)
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Answer machines on what `open` opened until `stop` is set, then close it."""
+        """Answer machines on what `open` opened, and what changes, until `stop` is set; then close it."""
+        assert self._changes
+        changes = self._changes
         app = application(self._director, self._boot_dir, self._sightings)
         runner = web.AppRunner(app, access_log=None, logger=protocol_log)
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+        # Whatever happened since `open` looked is looked at once more.
+        changed.set()
+
+        def told() -> None:
+            changes.drain()
+            changed.set()
+
+        loop.add_reader(changes, told)
         try:
             await runner.setup()
             for station in self._stations.values():
                 await self._attend(station, runner)
+            tending = asyncio.create_task(self._tend(changed, runner))
             await self._keep_watch(stop)
+            tending.cancel()
+            await asyncio.gather(tending, return_exceptions=True)
         finally:
+            loop.remove_reader(changes)
             if self._full:
                 self._full.close()
-            for station in self._stations.values():
-                self._leave(station)
+            for station in list(self._stations.values()):
+                await self._leave(station)
             await runner.cleanup()
             if self._dns:
                 await self._dns.finish()
@@ -158,77 +200,138 @@ class Servers:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
 
+    async def _tend(self, changed: asyncio.Event, runner: web.AppRunner) -> None:
+        """Follow the links of this host as they come and go."""
+        complete = True
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(changed.wait(), None if complete else AGAIN_SECONDS)
+            changed.clear()
+            try:
+                complete = await self._follow(self._network.look(), runner)
+            except Exception:
+                log.exception("following the network interfaces")
+                complete = False
+
+    async def _follow(self, found: dict[str, Link | str], runner: web.AppRunner) -> bool:
+        """Leave links that are gone or changed, then open new ones; False when one could not be opened."""
+        for station in list(self._stations.values()):
+            if found[station.link.name] != station.link:
+                await self._leave(station)
+                log.warning("no longer answering on %s", station)
+        complete = True
+        for name, link in found.items():
+            if name in self._stations:
+                continue
+            if not isinstance(link, Link):
+                self._say(name, f"waiting: {link}")
+                continue
+            try:
+                self._stations[name] = self._opened(link)
+            except (Problem, OSError) as failure:
+                self._say(name, f"{name} is not served yet: {failure}")
+                complete = False
+                continue
+            await self._attend(self._stations[name], runner)
+        return complete
+
+    def _say(self, name: str, sentence: str) -> None:
+        """Log a sentence about an interface, once."""
+        if self._said.get(name) != sentence:
+            self._said[name] = sentence
+            log.warning("%s", sentence)
+
     async def _attend(self, station: _Station, runner: web.AppRunner) -> None:
         """Answer what comes in by a link from now on."""
-        link = station.link
+        link, sockets = station.link, station.sockets
         here = Here(link.address, self._network.http_port)
-        self._tftp[link.name] = TftpServer(
+        tftp = TftpServer(
             str(link.address),
             lambda name, peer: self._names.resolve(name, peer, here),
             finished=self._fetched,
             limits=Limits(blksize=min(1468, link.mtu - 32)),
         )
-        await web.SockSite(runner, station.sockets.http).start()
+        station.tftp = tftp
+        station.http = web.SockSite(runner, sockets.http)
+        await station.http.start()
         if self._dns:
             await self._dns.attend(link.address)
         loop = asyncio.get_running_loop()
-        for port, one in station.datagrams:
-            loop.add_reader(one, self._receive, station, port, one)
-        where = f"{link.name} ({link.address}/{link.network.prefixlen})"
-        log.info("answering on %s: DHCP 67 and 4011, TFTP 69, HTTP %d", where, self._network.http_port)
+        handlers: dict[int, Callable[[Arrived], None]] = {
+            SERVER_PORT: lambda came: self._asked(station, SERVER_PORT, came),
+            PXE_PORT: lambda came: self._asked(station, PXE_PORT, came),
+            TFTP_PORT: lambda came: tftp.receive(came.payload, came.sender),
+        }
+        for port, inlet in sockets.inlets:
+            loop.add_reader(inlet, _take, inlet, handlers[port], f"{link.name} port {port}")
+        self._said.pop(link.name, None)
+        how = "from the wire, beside this host's DHCP server," if station.tapped else "67"
+        log.info("answering on %s: DHCP %s and 4011, TFTP 69, HTTP %d", station, how, self._network.http_port)
 
-    def _leave(self, station: _Station) -> None:
+    async def _leave(self, station: _Station) -> None:
+        """Close all that is open on a link."""
+        self._stations.pop(station.link.name, None)
         loop = asyncio.get_running_loop()
-        for _, one in station.datagrams:
-            loop.remove_reader(one)
-        if tftp := self._tftp.pop(station.link.name, None):
-            tftp.close()
+        for _, inlet in station.sockets.inlets:
+            loop.remove_reader(inlet)
+        if station.tftp:
+            station.tftp.close()
+        if station.http:
+            await station.http.stop()
         if self._dns:
             self._dns.leave(station.link.address)
+        station.sockets.close()
 
     def _fetched(self, peer: str, name: str, size: int, seconds: float) -> None:
         mac, stage = self._sightings.mac_at(peer), stage_of(name)
         if mac and stage:
             self._director.record(mac, stage, size_bytes=size, seconds=seconds, message=name)
 
-    def _receive(self, station: _Station, port: int, one: socket.socket) -> None:
-        """Take what is waiting on a socket. Nothing that comes from the network ends the server."""
-        handle = self._handler(station, port)
-        for _ in range(BATCH):
-            try:
-                datagram, ancillary, _, peer = one.recvmsg(65536, 256)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                # An earlier answer could not be delivered; the kernel tells it here.
-                log.debug("%s port %d: %s", station.link.name, port, error)
-                return
-            try:
-                handle(datagram, peer, asked_address(ancillary))
-            except Exception:
-                log.exception("a packet of %s to port %d was not answered", peer, port)
-
     def _served(self) -> list[Link]:
         return [station.link for station in self._stations.values()]
 
-    def _handler(self, station: _Station, port: int) -> Callable[[bytes, Address, IPv4Address | None], None]:
-        if port == TFTP_PORT:
-            tftp = self._tftp[station.link.name]
-            return lambda datagram, peer, _asked: tftp.receive(datagram, peer)
+    def _asked(self, station: _Station, port: int, came: Arrived) -> None:
+        """A DHCP datagram came in by a link."""
         served = self._served()
-
-        def dhcp(datagram: bytes, peer: Address, asked: IPv4Address | None) -> None:
-            link = answering(station.link, asked, served) if asked else station.link
-            self._responder.receive(datagram, peer, port=port, link=link)
-
-        return dhcp
+        asked = came.asked or EVERYBODY
+        if station.tapped and port == SERVER_PORT and not is_for_us(station.link, asked, served):
+            return
+        link = answering(station.link, asked, served)
+        self._responder.receive(came.payload, came.sender, port=port, link=link)
 
     def _send(self, port: int, datagram: bytes, destination: Address, link: Link) -> None:
         """Send from port 67 or 4011 with the link's address as source."""
         station = self._stations.get(link.name)
-        if station is None:
+        if station is None or self._outlet is None:
             log.debug("%s is gone, nothing is sent to %s", link.name, destination[0])
             return
-        one = station.sockets.dhcp if port == SERVER_PORT else station.sockets.pxe
-        source = struct.pack("=i4s4s", 0, link.address.packed, bytes(4))
-        one.sendmsg([datagram], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, destination)
+        one = station.sockets.pxe if port == PXE_PORT else station.sockets.dhcp
+        if isinstance(one, Port) and (port == PXE_PORT or destination[0] == str(EVERYBODY)):
+            one.send(datagram, destination, link)
+        else:
+            # A socket bound to an interface would look for the relay there, wherever its route leads.
+            self._outlet.send(port, datagram, destination, link)
+
+
+def _take(inlet: Inlet, handle: Callable[[Arrived], None], where: str) -> None:
+    """Take what is waiting on a socket. Nothing that comes from the network ends the server."""
+    for _ in range(BATCH):
+        try:
+            came = inlet.receive()
+        except BlockingIOError:
+            return
+        except Malformed as wrong:
+            log.debug("%s: dropped a packet: %s", where, wrong)
+            continue
+        except OSError as error:
+            # An earlier answer could not be delivered, or the interface went down; the kernel tells it here.
+            log.debug("%s: %s", where, error)
+            return
+        if came is None:
+            continue
+        try:
+            handle(came)
+        except OSError as error:
+            log.warning("%s: a packet of %s was not answered: %s", where, came.sender[0], error)
+        except Exception:
+            log.exception("%s: a packet of %s was not answered", where, came.sender[0])

@@ -2,59 +2,148 @@
 
 import errno
 import socket
+import struct
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import IPv4Address
+from typing import Protocol
 
 from appliance.errors import Problem
+from pxe import packets, tap
 from pxe.dhcp import PXE_PORT, SERVER_PORT
-from pxe.links import Link
+from pxe.links import EVERYBODY, Link
+from pxe.maker import Kind, Maker
+from pxe.packets import Datagram
+from pxe.policy import Address
+from pxe.tap import Arrived, Tap
 from pxe.tftp_server import IP_MTU_DISCOVER, IP_PMTUDISC_DONT
 
 TFTP_PORT = 69
-# With the default buffer 598 of 1000 machines switched on at once lost their DISCOVER, with this none.
-RECEIVE_BUFFER_BYTES = 4 << 20
 
-# <linux/in.h> and <asm/socket.h>; Python's modules have no names for them.
+# <linux/in.h>; Python's module has no name for it.
 IP_PKTINFO = 8
-_SO_RCVBUFFORCE = 33
+
+
+class Inlet(Protocol):
+    """Where datagrams for one port come in."""
+
+    def fileno(self) -> int: ...
+
+    def receive(self) -> Arrived | None:
+        """What came, None when it makes no sense. Raises OSError: BlockingIOError when nothing waits."""
+
+    def close(self) -> None: ...
+
+
+class Port:
+    """A UDP port of this host."""
+
+    def __init__(self, bound: socket.socket) -> None:
+        self.bound = bound
+
+    def fileno(self) -> int:
+        return self.bound.fileno()
+
+    def receive(self) -> Arrived | None:
+        payload, ancillary, _, sender = self.bound.recvmsg(65536, 256)
+        return Arrived(payload, sender, _asked_address(ancillary))
+
+    def send(self, payload: bytes, destination: Address, link: Link) -> None:
+        """Send from the address of the link; a broadcast goes out of its interface."""
+        index = link.index if destination[0] == str(EVERYBODY) else 0
+        source = struct.pack("=i4s4s", index, link.address.packed, bytes(4))
+        self.bound.sendmsg([payload], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, destination)
+
+    def close(self) -> None:
+        self.bound.close()
+
+
+class Outlet:
+    """Sends UDP datagrams from ports that belong to others on this host; needs CAP_NET_RAW."""
+
+    def __init__(self) -> None:
+        mode = socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        self._raw = socket.socket(socket.AF_INET, mode, socket.IPPROTO_RAW)
+        self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+
+    def send(self, port: int, payload: bytes, destination: Address, link: Link) -> None:
+        """Send from `port` of the link's address: a broadcast by its interface, the rest as routes say."""
+        there = IPv4Address(destination[0])
+        packet = packets.encode(Datagram(link.address, port, there, destination[1], payload))
+        index = link.index if there == EVERYBODY else 0
+        out = struct.pack("=i4s4s", index, bytes(4), bytes(4))
+        self._raw.sendmsg([packet], [(socket.IPPROTO_IP, IP_PKTINFO, out)], 0, (destination[0], 0))
+
+    def close(self) -> None:
+        self._raw.close()
 
 
 @dataclass(frozen=True)
 class Sockets:
     """What is open on one link. Opening needs CAP_NET_BIND_SERVICE and CAP_NET_RAW."""
 
-    dhcp: socket.socket
-    pxe: socket.socket
-    tftp: socket.socket
+    dhcp: Port | Tap
+    pxe: Port
+    tftp: Port
     http: socket.socket
+
+    @property
+    def inlets(self) -> Sequence[tuple[int, Inlet]]:
+        return (SERVER_PORT, self.dhcp), (PXE_PORT, self.pxe), (TFTP_PORT, self.tftp)
 
     def close(self) -> None:
         for one in (self.dhcp, self.pxe, self.tftp, self.http):
             one.close()
 
 
-def open_sockets(link: Link, http_port: int) -> Sockets:
-    """Open every socket of a link. Raises Problem when somebody else has a port."""
+class Port67(Enum):
+    """Who has the DHCP port on this host."""
+
+    OURS = "ours"
+    """Another server there is a problem."""
+    THEIRS = "theirs"
+    """It is never opened, so that the other server may be started later."""
+    EITHER = "either"
+
+
+def open_sockets(link: Link, http_port: int, maker: Maker, *, whose: Port67 = Port67.EITHER) -> Sockets:
+    """Open every socket of a link. Raises Problem when somebody else has a port.
+
+    A DHCP server on this host keeps port 67 to itself: requests are then taken from the wire.
+    """
     address = str(link.address)
     with ExitStack() as opened:
-
-        def keep(made: socket.socket) -> socket.socket:
-            return opened.enter_context(made)
-
-        # Broadcasts only reach a socket bound to every address; the device keeps other LANs out.
-        # No SO_REUSEADDR: with it a DHCP server on this host would share the port without a word, and
-        # the kernel would give us the unicast renewals of its leases.
-        dhcp = keep(_udp("", SERVER_PORT, device=link.name))
+        dhcp = _dhcp(link, maker, whose)
+        opened.callback(dhcp.close)
         # These are asked for at their address, from whichever interface a relayed machine's route ends at.
-        pxe = keep(_udp(address, PXE_PORT))
-        tftp = keep(_udp(address, TFTP_PORT))
-        http = keep(_tcp(address, http_port))
+        pxe = Port(_udp(maker, address, PXE_PORT))
+        opened.callback(pxe.close)
+        tftp = Port(_udp(maker, address, TFTP_PORT))
+        opened.callback(tftp.close)
+        http = _tcp(address, http_port)
         opened.pop_all()
     return Sockets(dhcp, pxe, tftp, http)
 
 
-def asked_address(ancillary: list[tuple[int, int, bytes]]) -> IPv4Address | None:
+def _dhcp(link: Link, maker: Maker, whose: Port67) -> Port | Tap:
+    if whose is Port67.THEIRS:
+        return tap.open_tap(link, SERVER_PORT, maker)
+    try:
+        # Broadcasts only reach a socket bound to every address; the device keeps other LANs out.
+        # No SO_REUSEADDR: with it a DHCP server on this host would share the port without a word, and
+        # the kernel would give us the unicast renewals of its leases.
+        return Port(_udp(maker, "", SERVER_PORT, device=link.name))
+    except Problem as taken:
+        cause = taken.__cause__
+        busy = isinstance(cause, OSError) and cause.errno == errno.EADDRINUSE
+        if whose is Port67.OURS or not busy:
+            raise
+    return tap.open_tap(link, SERVER_PORT, maker)
+
+
+def _asked_address(ancillary: list[tuple[int, int, bytes]]) -> IPv4Address | None:
     """The address a datagram was sent to, out of what recvmsg tells beside it."""
     for level, kind, data in ancillary:
         # struct in_pktinfo: the interface, our address, the address in the packet's header.
@@ -88,8 +177,8 @@ def _claim(made: socket.socket, address: str, port: int, *, kind: str) -> None:
         raise
 
 
-def _udp(address: str, port: int, *, device: str = "") -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+def _udp(maker: Maker, address: str, port: int, *, device: str = "") -> socket.socket:
+    made = maker(Kind.UDP)
     try:
         if device:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
@@ -97,10 +186,6 @@ def _udp(address: str, port: int, *, device: str = "") -> socket.socket:
         made.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
         # The don't-fragment bit confuses some boot ROMs (dnsmasq clears it for them).
         made.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
-        try:
-            made.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
-        except PermissionError:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         _claim(made, address, port, kind="UDP")
     except BaseException:
         made.close()

@@ -85,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     made = commands.add("process", cmd_process, "one of the processes of `up`")
     made.add_argument("name", choices=("boot", "farm", "web", "door", "build", "plan"))
     made.add_argument("--interface", action="append", default=[])
+    made.add_argument("--sockets", type=int, help="of boot: the descriptor where the parent makes sockets")
     made.add_argument("--job", type=int, default=0, help="of build and plan: the number of the job")
     made.add_argument("--jobs", type=int, default=0, help="of build: packages at a time")
     return top
@@ -111,7 +112,7 @@ def cmd_up(asked: argparse.Namespace) -> int:
 
 
 def cmd_process(asked: argparse.Namespace) -> int:
-    what = Up(asked.site, asked.state, tuple(asked.interface))
+    what = Up(asked.site, asked.state, tuple(asked.interface), asked.sockets)
     if asked.name == "build":
         daemon.build_job(what, asked.job, asked.jobs)
         return 0

@@ -103,13 +103,18 @@ def yard() -> Iterator[Yard]:
 
 @contextlib.contextmanager
 def serving(
-    room: str, boot: Path, *interfaces: str, address: str = "", director: FakeDirector | None = None
+    room: str,
+    boot: Path,
+    *interfaces: str,
+    address: str = "",
+    director: FakeDirector | None = None,
+    beside_dhcp: bool = False,
 ) -> Iterator[FakeDirector]:
     """The boot servers in a namespace, in a thread of their own."""
     boot.mkdir(parents=True, exist_ok=True)
     (boot / "snponly.efi").write_bytes(b"a boot program" * 1000)
     asked = director or FakeDirector({"*": NetBoot("r1", "quiet", "armed")})
-    servers = Servers(Network(interfaces, 80, address), asked, boot)
+    servers = Servers(Network(interfaces, 80, address, beside_dhcp), asked, boot)
     with inside(room):
         servers.open()
     stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []

@@ -27,7 +27,7 @@ from pxe import dhcp
 from pxe.company import refuse_company
 from pxe.dhcp import MessageType, Packet
 from pxe.full_server import SUBJECT
-from pxe.servers import link_of
+from pxe.servers import Network
 from tests.integration.netyard import inside
 
 CLIENT, SECOND, RELAY = "client", "second", "relay"
@@ -328,7 +328,7 @@ def test_a_burst_of_machines_gets_every_address_once(office: Office) -> None:
 def test_full_dhcp_is_refused_beside_another_server_and_names_it(office: Office, tmp_path: Path) -> None:
     site = read_site(office.site)
     with inside(office.lan.namespace("appliance")):
-        link = link_of("eth0")
+        link = Network(("eth0",)).links()[0]
         refuse_company([link], site.dhcp)
         with foreign_dhcp(office.lan, tmp_path / "dnsmasq.log"), pytest.raises(Problem) as refused:
             refuse_company([link], site.dhcp)

@@ -25,7 +25,7 @@ from appliance.run import CommandFailed, run
 from pxe import dhcp, images
 from pxe.dhcp import MessageType, Packet
 from pxe.images import make_boot_directory
-from pxe.servers import Network, Servers, find_served, link_of
+from pxe.servers import Network, Servers
 from tests.fake_director import FakeDirector
 
 MAC = "52:54:00:77:00:01"
@@ -533,25 +533,8 @@ def test_posts_are_handed_on_and_bad_ones_refused_with_a_sentence(
 def test_a_taken_port_is_a_problem_that_says_who_to_look_for(served: Served) -> None:
     with inside(served.lan.server), pytest.raises(Problem) as caught:
         Servers(Network(("eth0",)), served.director, served.boot).open()
-    assert "UDP port 67 is taken: a DHCP server" in str(caught.value)
-    assert "ss -ulpn 'sport = :67'" in str(caught.value)
-
-
-def test_the_address_of_an_interface_is_found_and_a_missing_one_is_a_problem(lan: Lan) -> None:
-    run(["ip", "-n", lan.client, "link", "add", "bare0", "type", "veth", "peer", "name", "bare1"])
-    with inside(lan.client):
-        assert str(link_of("eth0").address) == CLIENT
-        with pytest.raises(Problem, match="bare0 has no IPv4 address"):
-            link_of("bare0")
-        with pytest.raises(Problem, match="there is no network interface 'eth7'"):
-            link_of("eth7")
-        with pytest.raises(Problem, match="no network interface"):
-            link_of("an-interface-name-that-is-too-long")
-
-
-def test_an_address_of_another_host_is_a_problem(lan: Lan) -> None:
-    with inside(lan.client), pytest.raises(Problem, match=r"10\.1\.2\.3 is no address of this host"):
-        find_served(Network(("eth0",), address="10.1.2.3"))
+    assert "UDP port 4011 is taken: another PXE service" in str(caught.value)
+    assert "ss -ulpn 'sport = :4011'" in str(caught.value)
 
 
 # The boot directory.

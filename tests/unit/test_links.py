@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from appliance.run import run
 from pxe import netlink
 from pxe.interfaces import read_interfaces
-from pxe.links import Interface, Link, answering, find_link, find_links
+from pxe.links import Interface, Link, answering, find_link, find_links, is_for_us
 
 
 def interface(*addresses: str, name: str = "eth0") -> Interface:
@@ -37,6 +37,27 @@ def test_an_interface_that_is_missing_or_has_no_address_is_said_to_be() -> None:
     assert isinstance(found["eth0"], Link)
     assert found["eth1"] == "eth1 has no IPv4 address"
     assert found["eth7"] == "there is no network interface 'eth7'"
+
+
+def test_an_only_interface_is_not_served_without_the_address_of_the_site() -> None:
+    eth0, eth1 = interface("10.0.0.2/24"), interface("10.1.0.2/24", name="eth1")
+    elsewhere = IPv4Address("10.9.9.9")
+    assert find_links(["eth0"], [eth0], elsewhere) == {"eth0": "10.9.9.9 is no address of eth0"}
+    found = find_links(["eth0", "eth1"], [eth0, eth1], IPv4Address("10.1.0.2"))
+    assert [str(one.address) for one in found.values() if isinstance(one, Link)] == ["10.0.0.2", "10.1.0.2"]
+
+
+def test_what_is_only_passed_on_is_not_for_us() -> None:
+    eth0, eth1 = link("10.0.0.2"), link("10.1.0.2", "eth1")
+    for asked, ours in (
+        ("255.255.255.255", True),
+        ("10.0.0.255", True),
+        ("10.0.0.2", True),
+        ("10.1.0.2", True),
+        ("10.1.0.255", False),
+        ("10.0.0.1", False),
+    ):
+        assert is_for_us(eth0, IPv4Address(asked), (eth0, eth1)) is ours
 
 
 def test_what_a_relay_sent_to_another_address_of_ours_is_answered_from_that_one() -> None:

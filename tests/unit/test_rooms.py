@@ -32,6 +32,7 @@ PURE = (
     "pxe/full.py",
     "pxe/full_reply.py",
     "pxe/leases.py",
+    "pxe/packets.py",
     "pxe/client.py",
     "pxe/policy.py",
     "pxe/offers.py",
