@@ -27,6 +27,7 @@ from appliance.model import (
     Tree,
 )
 from appliance.net_settings import NetSettings
+from appliance.secure_boot import SIGNED_KERNEL
 from appliance.statement import RELEASE_ID
 from appliance.store import Store
 from appliance.strategies import Preference, Strategy
@@ -155,7 +156,10 @@ class BootDesk:
             return None
         if self.store.releases.fault(release):
             return None
-        file = self.tree.path / "releases" / release / name
+        directory = self.tree.path / "releases" / release
+        # A signed kernel boots everywhere, and a machine with Secure Boot boots no other.
+        signed = directory / SIGNED_KERNEL
+        file = signed if name == "kernel" and signed.is_file() else directory / name
         return file if file.is_file() else None
 
     def pool_file(self, relative: str) -> Path | None:

@@ -88,9 +88,10 @@ def up(asked: Up) -> None:
     site = services.live.now()
     links = asked.network(site).links()
     refuse_company(links, site.dhcp)
-    images.make_boot_directory(tree.room("boot"))
+    images.make_boot_directory(tree.room("boot"), services.secure_boot.signer())
     for link in links:
         log.info("serving %s on %s, http://%s:%d", site.name, link.name, link.address, site.http_port)
+    log.info("%s", services.secure_boot.sentence())
     log.info("web page: http://%s:%d/login/%s", site.web_host, site.web_port, services.login_token())
     services.release_desk.start(deep=False)
     services.store.close()

@@ -9,6 +9,7 @@ from appliance.dhcp_settings import DhcpSettings
 from appliance.dns_settings import DnsSettings
 from appliance.errors import Problem
 from appliance.net_settings import NetSettings
+from appliance.secure_boot import SecureBootSettings
 
 
 class Firmware(Enum):
@@ -345,6 +346,7 @@ class Site:
     schedule: Schedule = Schedule()
     net: NetSettings = field(default_factory=NetSettings)
     dns: DnsSettings = field(default_factory=DnsSettings)
+    secure_boot: SecureBootSettings = field(default_factory=SecureBootSettings)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from appliance.desks.packages import PackageDesk
 from appliance.desks.planning import PlanningDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
 from appliance.desks.remote import RemoteDesk
+from appliance.desks.secure_boot import SecureBootDesk
 from appliance.desks.sync import SyncDesk
 from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
@@ -74,6 +75,7 @@ class Services:
             self.live, tree, self.store, channels=channels, notary=signer, clock=clock
         )
         self.leases = LeaseDesk(self.live, self.store)
+        self.secure_boot = SecureBootDesk(self.live, tree)
         self.failures = FailureDesk(self.store, clock)
         self.names = NameDesk(self.live, self.store, clock)
         self.packages = PackageDesk(tree, self.store)
@@ -238,8 +240,8 @@ class Services:
                 )
 
     def sources(self) -> str:
-        """A hash of the current snapshots; no repository is read for it."""
-        revisions = self.sync.revisions(self.live.now())
+        """A hash of the current snapshots and what signs releases; no repository is read for it."""
+        revisions = [*self.sync.revisions(self.live.now()), *self.secure_boot.inputs()]
         return hashlib.sha256("\n".join(revisions).encode()).hexdigest()
 
     def inputs(self, profile: Profile) -> str:

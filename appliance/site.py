@@ -24,6 +24,7 @@ from appliance.model import (
 from appliance.net_settings import NET, read_net
 from appliance.repositories import REPOSITORY, SYNC, read_repositories, read_schedule
 from appliance.schema import Keys, Kind, check, parse_size, parse_span, read_toml
+from appliance.secure_boot import SECURE_BOOT, read_secure_boot
 from appliance.site_cluster import FLAG_FILES, native_flags, read_cluster
 
 COMPILE_HOST = Keys(
@@ -37,6 +38,7 @@ APPLIANCE = Keys(
         "repository": REPOSITORY,
         "sync": SYNC,
         "net": NET,
+        "secure_boot": SECURE_BOOT,
         "http": Keys({"port": Kind.INTEGER, "address": Kind.TEXT}),
         "web": Keys({"port": Kind.INTEGER, "host": Kind.TEXT}),
         "cluster": Keys({"builders": Kind.WORDS, "host": COMPILE_HOST}),
@@ -158,6 +160,7 @@ def read_site(path: Path) -> Site:
         schedule=schedule,
         net=net,
         dns=dns,
+        secure_boot=read_secure_boot(document.get("secure_boot", {})),
     )
 
 

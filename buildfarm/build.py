@@ -9,6 +9,7 @@ from appliance import kernel_choice
 from appliance.model import FailureKind, Held, Origin, Package, Profile, Release, Site, Tree
 from appliance.overlays import overlay
 from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, reuse, root
+from buildfarm.boot_files import sign_boot_files
 from buildfarm.compiling import Compiled, WrongObjects, compile_profile, made_of, recall
 from buildfarm.failures import Failure, classify_resolver
 from buildfarm.inspection import Inspector
@@ -21,6 +22,7 @@ from buildfarm.preparing import build_sandbox, laid_files
 from buildfarm.resolution import Question
 from buildfarm.root import Attempt
 from buildfarm.signing import Signer
+from buildfarm.site_keys import SiteKeys
 from buildfarm.space import full_disk_is_a_problem
 from buildfarm.tarball import Member, read_directory, write_tar
 from buildfarm.trial import Offer, Trials
@@ -238,8 +240,13 @@ def _content(order: Order, attempt: Attempt, compiled: Compiled, listing: str) -
     write_tar(_client_files(order.profile), out / "client.tar")
     public_key = Signer(order.tree.room("keys")).public_keyring().read_bytes()
     shelf = order.tree.room("installers")
+    keys = _site_keys(order)
+    signed = _signed(order, keys, out) if keys else {}
+    enrolment = keys.enrolment() if keys and order.site.secure_boot.enroll else {}
     with root.view(build_sandbox(order, attempt)) as merged:
-        order.tools.make_installer(order.build_stage.root, merged, public_key, out / "installer", shelf)
+        order.tools.make_installer(
+            order.build_stage.root, merged, public_key, out / "installer", shelf, enrolment
+        )
     names = ("Packages", "bases", "client.tar", "installer", "kernel", "portage.tar")
     return release.Content(
         profile=order.profile.name,
@@ -247,11 +254,27 @@ def _content(order: Order, attempt: Attempt, compiled: Compiled, listing: str) -
         snapshot=" ".join(f"{one.repository}:{one.revision}" for one in order.snapshots),
         files={
             **{name: out / name for name in names},
+            **signed,
             "stage": release.stage_archive(order.install_stage.archive),
             **{release.tree_file(one.repository): one.image for one in order.snapshots},
         },
         packages=compiled.packages,
     )
+
+
+def _site_keys(order: Order) -> SiteKeys | None:
+    """The site's Secure Boot keys, when it has some and wants them used."""
+    keys = SiteKeys.below(order.tree)
+    return keys if order.site.secure_boot.enabled and keys.exist else None
+
+
+def _signed(order: Order, keys: SiteKeys, out: Path) -> Mapping[str, Path]:
+    """What a release has besides for Secure Boot, by its names there."""
+    found = sign_boot_files(keys, out / "kernel", out)
+    if isinstance(found, str):
+        order.report(Progress("release", f"not signed for Secure Boot: {found}"))
+        return {}
+    return found
 
 
 def _client_files(profile: Profile) -> dict[str, Member]:

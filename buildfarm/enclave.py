@@ -1,14 +1,17 @@
-"""Runs gpg as the signer's user on a private copy of its key; PID 1 of new namespaces, standard library only.
+"""Runs a program as the signer's user on a private copy of its keys; PID 1 of new namespaces.
 
-Called as `python3 enclave.py KEYS UID GID read|keep ARGUMENT ...`, the arguments being gpg's. `keep` copies
-what gpg left back to KEYS.
+Called as `python3 enclave.py KEYS UID GID read|keep|file PROGRAM ARGUMENT ...`; the program starts in the
+copy. `keep` copies what it left back to KEYS. `file` puts standard input into the file `input` before, and
+prints the file `output` in base64 afterwards. Standard library only.
 """
 
+import base64
 import os
 import shutil
 import sys
 
-HOME = "/run/gnupg"
+HOME = "/run/signer"
+INPUT, OUTPUT = "input", "output"
 FOLDERS = (".", "private-keys-v1.d", "openpgp-revocs.d")
 
 
@@ -55,10 +58,17 @@ def main() -> None:
     os.umask(0o077)
     home = os.open(HOME, os.O_RDONLY | os.O_DIRECTORY)
     copy_home(shelf, home)
-    gpg = ["gpg", "--homedir", HOME, "--batch", "--quiet", "--no-tty", *arguments]
-    status = os.spawnvp(os.P_WAIT, "gpg", gpg)
+    os.chdir(HOME)
+    os.environ |= {"HOME": HOME, "GNUPGHOME": HOME}
+    if mode == "file":
+        with open(INPUT, "wb") as file:  # noqa: PTH123
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    status = os.spawnvp(os.P_WAIT, arguments[0], arguments)
     if status == 0 and mode == "keep":
         copy_home(home, shelf)
+    if status == 0 and mode == "file":
+        with open(OUTPUT, "rb") as file:  # noqa: PTH123
+            print(base64.b64encode(file.read()).decode())
     sys.exit(status)
 
 

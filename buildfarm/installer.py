@@ -3,10 +3,11 @@
 import gzip
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 from appliance.errors import Problem
 from appliance.overlays import overlay
@@ -22,6 +23,7 @@ PROGRAMS = (
 )  # fmt: skip
 LIBRARIES = "usr/lib/installer"
 KEY = "etc/distserver/release-key.gpg"
+ENROLMENT = "etc/distserver/secure-boot"
 AGENT = "lib/installer/compile-host"
 HOST = Path("/")
 MODULES = "lib/modules"
@@ -50,6 +52,7 @@ def build_installer(
     public_key: bytes,
     output: Path,
     shelf: Path,
+    enrolment: Mapping[str, bytes] = MappingProxyType({}),
     progress: Callable[[str], None] = lambda text: None,
     *,
     host: Path | None = HOST,
@@ -61,6 +64,7 @@ def build_installer(
     Programs and their libraries come from `build_root`; busybox (static) and the kernel's modules from
     `target_root`, the profile's own root, when it has them. A stage3 has no mkfs.vfat and no static busybox:
     what it lacks comes from `host`, where setup installs all of it, unless that is another architecture.
+    `enrolment` are the site's Secure Boot keys for machines in setup mode (SiteKeys.enrolment).
     `public_key` is the OpenPGP key that signs manifests, armored or binary. Raises Problem when a program or
     library is missing.
     """
@@ -71,6 +75,7 @@ def build_installer(
     entries = [
         *_skeleton(public_key),
         *overlay_entries(overlay("installer")),
+        *(file(f"{ENROLMENT}/{name}", content) for name, content in sorted(enrolment.items())),
         file(AGENT, (overlay("compile-host") / "usr/lib/distserver/compile-host").read_bytes(), 0o755),
         *_busybox(roots),
         *_programs(source),

@@ -74,7 +74,14 @@ Say = Callable[[str], None]
 
 class MakeInstaller(Protocol):
     def __call__(
-        self, build_root: Path, target_root: Path, public_key: bytes, output: Path, shelf: Path, /
+        self,
+        build_root: Path,
+        target_root: Path,
+        public_key: bytes,
+        output: Path,
+        shelf: Path,
+        enrolment: Mapping[str, bytes],
+        /,
     ) -> object: ...
 
 

@@ -6,7 +6,7 @@ import pwd
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,9 +88,9 @@ class Signer:
             return
         if os.geteuid() != 0:
             raise Problem("only root can become the user that signs releases", hint="run it as root")
-        user = _user()
+        user = signing_user()
         self.home.mkdir(parents=True, exist_ok=True)
-        with _exclusive(self.home / ".lock"):
+        with exclusive(self.home / ".lock"):
             if not private.exists():
                 self._make(user, left)
             for old in left:
@@ -137,21 +137,28 @@ def verify(keyring: Path, path: Path, signature: Path) -> None:
 
 
 def _gpg(keys: Path, arguments: list[str], *, mode: str = "read", stdin: bytes = b"") -> str:
-    """Run gpg in the enclave: its own user, its own namespaces, no network, nothing left running."""
-    user = _user()
+    return in_enclave(keys, ["gpg", "--batch", "--quiet", "--no-tty", *arguments], mode=mode, stdin=stdin)
+
+
+def in_enclave(keys: Path, program: Sequence[str], *, mode: str = "read", stdin: bytes = b"") -> str:
+    """Run what needs a key as the signer: its own user, its own namespaces, no network, nothing left running.
+
+    `mode` is enclave.py's. Raises Problem with the program's last words.
+    """
+    user = signing_user()
     prefix = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", "unshare", *SPACES]
-    program = [sys.executable, "-I", enclave.__file__, str(keys), str(user.pw_uid), str(user.pw_gid), mode]
+    start = [sys.executable, "-I", enclave.__file__, str(keys), str(user.pw_uid), str(user.pw_gid), mode]
     try:
-        return run([*program, *arguments], prefix=prefix, stdin=stdin).stdout
+        return run([*start, *program], prefix=prefix, stdin=stdin).stdout
     except CommandFailed as failed:
         said = (failed.output.strip().splitlines() or ["it said nothing"])[-1]
         raise Problem(
             f"the signer cannot use the key in {keys}: {said}",
-            hint=f"it runs gpg as the user {USER} in namespaces of its own; see the log",
+            hint=f"it runs {program[0]} as the user {USER} in namespaces of its own; see the log",
         ) from failed
 
 
-def _user() -> pwd.struct_passwd:
+def signing_user() -> pwd.struct_passwd:
     with suppress(KeyError):
         return pwd.getpwnam(USER)
     home = ["--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin"]
@@ -166,7 +173,8 @@ def _user() -> pwd.struct_passwd:
 
 
 @contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
+def exclusive(path: Path) -> Iterator[None]:
+    """One process at a time in the block; `path` is the lock."""
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

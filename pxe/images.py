@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from appliance.errors import Problem
@@ -13,7 +14,12 @@ GRUB = Path("/usr/lib/grub/x86_64-efi")
 GRUB_MKIMAGE = Path("/usr/bin/grub-mkimage")
 
 # Only FAT is known to this GRUB, so a CD or the root file system is never taken for the EFI partition.
-LOCAL_MODULES = ("part_gpt", "part_msdos", "fat", "search", "search_fs_file", "chain", "echo", "minicmd")
+# tpm: with Secure Boot on, GRUB opens a loader only when some verifier looks at it, and this one never
+# refuses. Whether the loader may start is asked of the firmware (LoadImage). The script below cannot be
+# changed and ends without a prompt, so nothing else is opened.
+LOCAL_MODULES = (
+    "part_gpt", "part_msdos", "fat", "search", "search_fs_file", "chain", "echo", "minicmd", "tpm",
+)  # fmt: skip
 # Each line runs whatever the one before did; `exit` hands over to the firmware when there was no disk.
 LOCAL_CONFIG = """\
 echo "DistServer: looking for the local disk's boot loader"
@@ -25,10 +31,15 @@ exit
 """
 
 
-def make_boot_directory(directory: Path) -> None:
+Sign = Callable[[Path, Path], None]
+"""Writes an EFI program with the site's signature to another file."""
+
+
+def make_boot_directory(directory: Path, sign: Sign | None = None) -> None:
     """Fill `directory` with the boot programs. Raises Problem when one of their packages is missing.
 
-    Each file is replaced in one step, so a server may hand out the old one meanwhile.
+    Each file is replaced in one step, so a server may hand out the old one meanwhile. With `sign` all UEFI
+    programs are signed: machines with Secure Boot start no others.
     """
     needed = {
         IPXE / BIOS_PROGRAM: "ipxe",
@@ -45,6 +56,9 @@ def make_boot_directory(directory: Path) -> None:
         for name in (BIOS_PROGRAM, UEFI_PROGRAM):
             shutil.copyfile(IPXE / name, new / name)
         _make_local_program(new / UEFI_LOCAL_PROGRAM, new)
+        if sign:
+            for name in (UEFI_PROGRAM, UEFI_LOCAL_PROGRAM):
+                sign(new / name, new / name)
         for name in (BIOS_PROGRAM, UEFI_PROGRAM, UEFI_LOCAL_PROGRAM):
             (new / name).chmod(0o644)
             (new / name).replace(directory / name)
@@ -54,4 +68,5 @@ def _make_local_program(output: Path, scratch: Path) -> None:
     config = scratch / "local.cfg"
     config.write_text(LOCAL_CONFIG)
     image: list[str | Path] = ["-O", "x86_64-efi", "-d", GRUB, "-p", "/EFI/BOOT", "-c", config, "-o", output]
-    run([GRUB_MKIMAGE, *image, *LOCAL_MODULES])
+    # Nothing of shim's is asked for: the firmware itself knows who signed.
+    run([GRUB_MKIMAGE, "--disable-shim-lock", *image, *LOCAL_MODULES])

@@ -9,7 +9,20 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance import daemon, demo
-from appliance.cli import cluster, explain, failure, gc, machine, package, plan, queue, release, sync, worker
+from appliance.cli import (
+    cluster,
+    explain,
+    failure,
+    gc,
+    machine,
+    package,
+    plan,
+    queue,
+    release,
+    secureboot,
+    sync,
+    worker,
+)
 from appliance.cli.base import DEFAULT_STATE, Commands, services
 from appliance.daemon import Up
 from appliance.errors import Problem
@@ -70,7 +83,20 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("profile")
     commands.add("login", cmd_login, "print a one-time link to the web page")
-    for group in (cluster, explain, failure, gc, machine, package, plan, queue, release, sync, worker):
+    for group in (
+        cluster,
+        explain,
+        failure,
+        gc,
+        machine,
+        package,
+        plan,
+        queue,
+        release,
+        secureboot,
+        sync,
+        worker,
+    ):
         group.add(commands)
 
     stage = commands.group("stage", "stages")

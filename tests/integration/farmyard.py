@@ -124,7 +124,7 @@ class Farmyard:
         stages = {"build": self.build_stage, "install": self.install_stage}
         return Tools(
             take_stage=lambda source, tree, say: stages[source.location],
-            make_installer=lambda build_root, target_root, key, output, shelf: output.write_bytes(
+            make_installer=lambda build_root, target_root, key, output, *_: output.write_bytes(
                 b"an installer"
             ),
             now=self.now,

@@ -49,7 +49,9 @@ class Yard:
         stages = {"build": self.build_stage, "install": self.install_stage}
         tools = Tools(
             take_stage=lambda source, tree, say: stages[source.location],
-            make_installer=lambda build_root, target_root, key, output, shelf: output.write_bytes(b"x"),
+            make_installer=lambda build_root, target_root, key, output, shelf, enrolment: output.write_bytes(
+                b"x"
+            ),
         )
         distfiles = self.tree.room("distfiles")
         for name, content in self.written.distfiles.items():

@@ -287,6 +287,17 @@ def test_a_release_that_does_not_verify_is_neither_booted_nor_served(desk: BootD
     assert not isinstance(desk.boot_target(MAC, Firmware.UEFI), NetBoot)
 
 
+def test_machines_boot_the_signed_kernel_of_a_release_that_has_one(desk: BootDesk, tmp_path: Path) -> None:
+    place = tmp_path / "state/releases" / RELEASE
+    place.mkdir(parents=True)
+    for name in ("kernel", "installer"):
+        (place / name).touch()
+    assert desk.release_file(RELEASE, "kernel") == place / "kernel"
+    (place / "kernel.efi").touch()
+    assert desk.release_file(RELEASE, "kernel") == place / "kernel.efi"
+    assert desk.release_file(RELEASE, "installer") == place / "installer"
+
+
 @pytest.mark.parametrize("ending", [".partial", ".damaged", ".removed"])
 def test_what_is_no_release_yet_or_any_more_is_never_served(
     desk: BootDesk, tmp_path: Path, ending: str

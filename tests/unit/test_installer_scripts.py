@@ -21,7 +21,7 @@ CODE = OVERLAY / "lib" / "installer"
 RELEASE = "20260101-0123456789ab"
 PARTS = (
     "console", "machine", "network", "facts", "report", "release", "plan", "target", "settings", "packages",
-    "boot", "lending", "main",
+    "boot", "secure", "lending", "main",
 )  # fmt: skip
 MIB = 1024 * 1024
 
@@ -591,6 +591,72 @@ def test_grub_loads_the_initramfs_of_the_kernel_and_no_other(partitioned: Box) -
     lay(partitioned.path, {"target/boot/initramfs-6.6-x.img": ""})
     text = partitioned.sh("set -e; grub_config").stdout
     assert "rootwait ro quiet\n  initrd /boot/initramfs-6.6-x.img\n}" in text
+
+
+def signed_release(box: Box, server: Server) -> None:
+    """A release with a signed kernel and loader, its kernel found, no GRUB anywhere."""
+    files = {"loader.efi": b"a loader", "kernel.efi": b"a kernel"}
+    lines = [f"FILE {name} {len(data)} SHA256 {sha256(data)}\n" for name, data in files.items()]
+    (box.path / "manifest").write_text("".join(lines))
+    server.files |= {f"/r/x/{name}": data for name, data in files.items()}
+    box.plan(plan_text(base=f"{server.url}/r/x"))
+    lay(box.path, {"kernel": "/boot/vmlinuz-6\n", "kernel.arguments": "console=ttyS0 quiet\n"})
+
+
+def test_a_signed_release_brings_its_own_loader_and_kernel(partitioned: Box, server: Server) -> None:
+    signed_release(partitioned, server)
+    said = partitioned.sh("set -e; install_loader uefi /dev/nvme0n1").stdout
+    esp = partitioned.path / "target/boot/efi"
+    assert (esp / "EFI/BOOT/BOOTX64.EFI").read_bytes() == b"a loader"
+    assert (esp / "EFI/distserver/kernel.efi").read_bytes() == b"a kernel"
+    assert (esp / "loader/entries/distserver.conf").read_text().splitlines() == [
+        "title Gentoo",
+        "linux /EFI/distserver/kernel.efi",
+        "options root=PARTUUID=PARTUUID-of-nvme0n1p3 rootwait ro console=ttyS0 quiet",
+    ]
+    assert "editor no" in (esp / "loader/loader.conf").read_text()
+    assert "the site's signature" in said and "setup mode" not in said
+
+
+def test_the_signed_kernel_has_its_initramfs_beside_it(partitioned: Box, server: Server) -> None:
+    signed_release(partitioned, server)
+    lay(partitioned.path, {"target/boot/initramfs-6.img": "an initramfs"})
+    partitioned.sh("set -e; install_loader uefi /dev/nvme0n1")
+    esp = partitioned.path / "target/boot/efi"
+    assert (esp / "EFI/distserver/initramfs").read_text() == "an initramfs"
+    assert "\ninitrd /EFI/distserver/initramfs\n" in (esp / "loader/entries/distserver.conf").read_text()
+
+
+@pytest.mark.parametrize(("firmware", "signed"), [("bios", True), ("uefi", False)])
+def test_other_machines_and_releases_get_grub(
+    partitioned: Box, server: Server, firmware: str, signed: bool
+) -> None:
+    signed_release(partitioned, server)
+    if not signed:
+        (partitioned.path / "manifest").write_text(f"FILE kernel 3 SHA256 {sha256(b'new')}\n")
+    script = f"mount_inside() {{ :; }}; set -e; install_loader {firmware} /dev/nvme0n1"
+    assert "grub-install is not in the installed system" in partitioned.sh(script, ok=(1,)).stdout
+
+
+@pytest.mark.parametrize(("setup_mode", "enrolled"), [(1, True), (0, False)])
+def test_keys_are_enrolled_only_in_setup_mode(
+    partitioned: Box, server: Server, setup_mode: int, enrolled: bool
+) -> None:
+    signed_release(partitioned, server)
+    vendor, images = "8be4df61-93ca-11d2-aa0d-00e098032b8c", "d719b2cb-3d3a-4596-a3bc-dad00e67656f"
+    efi, keys = partitioned.path / "efi", partitioned.path / "keys"
+    lay(keys, {"PK.auth": "the PK", "KEK.auth": "the KEK", "db.auth": "the db"})
+    efi.mkdir()
+    (efi / f"SetupMode-{vendor}").write_bytes(bytes((6, 0, 0, 0, setup_mode)))
+    box = Box(partitioned.path, partitioned.server, {**partitioned.settings})
+    settings = f"efi_variables={efi}; enrolment={keys}; "
+    said = box.sh(f"{settings} set -e; install_loader uefi /dev/nvme0n1").stdout
+    written = {one.name: one.read_bytes() for one in efi.iterdir() if not one.name.startswith("SetupMode")}
+    names = {f"db-{images}": "the db", f"KEK-{vendor}": "the KEK", f"PK-{vendor}": "the PK"}
+    expected = {name: b"\x27\0\0\0" + text.encode() for name, text in names.items()}
+    assert written == (expected if enrolled else {})
+    assert ("the site's keys are enrolled" in said) is enrolled
+    assert ("not in setup mode" in said) is not enrolled
 
 
 def test_the_index_names_the_pool_and_every_package_has_a_time(

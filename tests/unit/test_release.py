@@ -91,6 +91,19 @@ def test_a_release_lacks_no_file(content: Content, name: str) -> None:
         release.describe(replace(content, files=left), AT)
 
 
+def test_a_signed_release_has_a_signed_kernel_and_its_loader(content: Content, tmp_path: Path) -> None:
+    signed = {name: tmp_path / name for name in release.SIGNED}
+    for path in signed.values():
+        path.write_bytes(b"signed")
+    plain = release.describe(content, AT)
+    both = release.describe(replace(content, files={**content.files, **signed}), AT)
+    assert {item.name for item in both.files} - {item.name for item in plain.files} == set(release.SIGNED)
+    assert both.content != plain.content
+    for name, path in signed.items():
+        with pytest.raises(ValueError, match="has the files"):
+            release.describe(replace(content, files={**content.files, name: path}), AT)
+
+
 def test_a_package_that_left_the_pool_is_in_no_release(
     content: Content, releases: Path, inspector: Inspector
 ) -> None:

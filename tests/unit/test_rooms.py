@@ -20,6 +20,8 @@ PURE = (
     "appliance/install.py",
     "appliance/facts.py",
     "appliance/stages.py",
+    "appliance/secure_boot.py",
+    "appliance/boards.py",
     "appliance/statement.py",
     "appliance/schedule.py",
     "appliance/backlog.py",
@@ -82,8 +84,8 @@ ACTING = {
 ALLOWED_FROM_APPLIANCE = {
     "boot", "channels", "compile_host", "console", "deadline", "dhcp_settings", "dns_settings", "durable",
     "enter", "errors", "facts", "install", "kconfig", "kernel_choice", "lab", "leases", "model",
-    "net_settings", "overlays", "run", "sandbox", "site", "site_cluster", "stages", "statement", "store",
-    "strategies", "timeline", "vm",
+    "net_settings", "overlays", "run", "sandbox", "secure_boot", "site", "site_cluster", "stages",
+    "statement", "store", "strategies", "timeline", "vm",
 }  # fmt: skip
 
 

@@ -90,6 +90,10 @@ grub_config() {
 }
 
 install_loader() { # bios|uefi, disk
+	if [ "$1" = uefi ] && is_signed_release; then
+		install_signed_loader
+		return 0
+	fi
 	mount_inside
 	[ -x "$target/usr/sbin/grub-install" ] || [ -x "$target/usr/bin/grub-install" ] ||
 		fail "grub-install is not in the installed system: add sys-boot/grub to the profile's world"

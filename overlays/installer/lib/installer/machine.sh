@@ -52,7 +52,7 @@ load_modules() {
 		done
 		wait_for_devices
 	done
-	for name in ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 squashfs loop af_packet; do
+	for name in ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 squashfs loop af_packet efivarfs; do
 		modprobe -q "$name" 2>/dev/null
 	done
 	return 0

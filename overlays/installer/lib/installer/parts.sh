@@ -3,6 +3,6 @@
 
 code=${code:-/lib/installer}
 # shellcheck source=/dev/null
-for part in console machine network facts report release plan target settings packages boot lending main; do
+for part in console machine network facts report release plan target settings packages boot secure lending main; do
 	. "$code/$part.sh"
 done
