@@ -20,3 +20,5 @@ class Stage(StrEnum):
     SCRIPT = "script"
     KERNEL = "kernel"
     INSTALLER = "installer"
+    HELLO = "hello"
+    """The installer (or the agent of a compile host) spoke to the server; it is no stage of the timeline."""

@@ -60,6 +60,10 @@ class Adapting:
             self._director.record(client.mac, Stage.OFFER, status="failed", message=text)
         return offered.strategy
 
+    def next_strategy(self, mac: str) -> Strategy | None:
+        """What a machine is offered after the present strategy, None when nothing was offered."""
+        return self._escalation.following(mac)
+
     def loops(self, client: Client) -> bool:
         """Whether a poor iPXE asks that fetched ours in this boot: it would load it for ever."""
         if client.role is not Role.IPXE or client.fit:

@@ -13,13 +13,14 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from appliance.errors import Problem
+from appliance.facts import parse_facts
 from appliance.model import NetBoot
 from appliance.stages import Stage
 from pxe import mirror
 from pxe.asked import TEXTS, classify
 from pxe.director import Director
 from pxe.malformed import printable
-from pxe.names import Names
+from pxe.names import Names, stage_of
 from pxe.policy import Here
 from pxe.script import script_of
 from pxe.sightings import Sightings
@@ -48,7 +49,7 @@ _TYPES = {".efi": "application/efi", ".iso": "application/vnd.efi-iso", ".img": 
 def application(director: Director, boot_dir: Path, sightings: Sightings) -> web.Application:
     """The web application; it logs what requests did and tells machines the address they came to."""
     files = _Files(director, boot_dir, sightings)
-    posts = _Posts(director)
+    posts = _Posts(director, sightings)
     # A larger body is refused with 413 as soon as it is read.
     app = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard])
     app.router.add_post("/hello", posts.hello)
@@ -99,6 +100,12 @@ def _here(request: web.Request) -> Here:
     return Here(IPv4Address(name[0]), name[1])
 
 
+def _asker(request: web.Request) -> str:
+    """The MAC a machine names in its question, empty when it names none."""
+    mac = request.query.get("mac", "").lower()
+    return mac if _MAC.fullmatch(mac) else ""
+
+
 class _Files:
     def __init__(self, director: Director, boot_dir: Path, sightings: Sightings) -> None:
         self._director = director
@@ -120,9 +127,11 @@ class _Files:
             case ["c", profile, channel]:
                 return self._channel(profile, channel)
             case ["r", release, name]:
-                self._check_gate(request, name)
                 path = self._director.release_file(release, name)
-                return self._file(request, path, timed=name in TIMED, headers=FOR_EVER)
+                if name not in TIMED or not (mac := _asker(request)):
+                    return self._file(request, path, headers=FOR_EVER)
+                self._check_gate(mac, name)
+                return self._file(request, path, stage=Stage(name), mac=mac, headers=FOR_EVER)
             # An index without a URI line means places below the release itself.
             case ["r", release, "pool", *relative] if relative:
                 known = self._director.release_file(release, "manifest")
@@ -144,7 +153,10 @@ class _Files:
         found = self._names.resolve(name, request.remote or "", _here(request))
         if isinstance(found, bytes):
             return web.Response(body=found, content_type="text/plain", headers=NEVER_KEPT)
-        return self._file(request, found)
+        mac, stage = self._sightings.mac_at(request.remote or ""), stage_of(name)
+        if not mac or stage is None:
+            return self._file(request, found)
+        return self._file(request, found, stage=stage, mac=mac)
 
     def _distfile(self, request: web.Request, parts: Sequence[str]) -> web.StreamResponse:
         if list(parts) == ["layout.conf"]:
@@ -163,17 +175,15 @@ class _Files:
             self._sightings.saw_address(mac, request.remote)
         log.info("%s gets its script: %s, %s", mac, type(target).__name__, printable(target.reason))
         self._director.record(mac, Stage.SCRIPT, size_bytes=len(text), message=target.reason)
+        self._sightings.finished(mac, Stage.SCRIPT)
         return web.Response(text=text, headers=NEVER_KEPT)
 
-    def _check_gate(self, request: web.Request, name: str) -> None:
+    def _check_gate(self, mac: str, name: str) -> None:
         """Whoever asks for a kernel as a machine gets it only while that machine is to boot it.
 
         A script that was fetched before the machine was disarmed or installed counts no more. It is the
         same gate that DHCP and the script went through.
         """
-        mac = request.query.get("mac", "").lower()
-        if name not in TIMED or not _MAC.fullmatch(mac):
-            return
         target = self._director.boot_target(mac, self._sightings.firmware_of(mac))
         if not isinstance(target, NetBoot):
             log.info("%s asks for a %s and gets none: %s", mac, name, printable(target.reason))
@@ -191,19 +201,23 @@ class _Files:
         request: web.Request,
         path: Path | None,
         *,
-        timed: bool = False,
+        stage: Stage | None = None,
+        mac: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
+        """A file; with `stage` that stage of the boot of `mac` is fetched with it."""
         if path is None or not path.is_file():
             raise web.HTTPNotFound(text="no such file\n", headers=NEVER_KEPT)
         headers = {"Content-Type": _TYPES.get(path.suffix, "application/octet-stream"), **(headers or {})}
-        mac = request.query.get("mac", "").lower()
-        if not timed or request.method != "GET" or not _MAC.fullmatch(mac):
+        if stage is None or request.method != "GET":
             return web.FileResponse(path, headers=headers)
+        self._sightings.progressed(mac, stage)
+        said = path.name if stage is Stage.PROGRAM else ""
 
         def sent(size: int | None, seconds: float) -> None:
             log.info("%s got %s, %s bytes in %.2f s", mac, path.name, size, seconds)
-            self._director.record(mac, path.name, size_bytes=size, seconds=seconds)
+            self._director.record(mac, stage, size_bytes=size, seconds=seconds, message=said)
+            self._sightings.finished(mac, stage)
 
         return _TimedFile(path, headers, sent)
 
@@ -231,11 +245,17 @@ class _TimedFile(web.FileResponse):
 class _Posts:
     """What installers tell. An answer they must read has status 200: busybox wget hides other bodies."""
 
-    def __init__(self, director: Director) -> None:
+    def __init__(self, director: Director, sightings: Sightings) -> None:
         self._director = director
+        self._sightings = sightings
 
     async def hello(self, request: web.Request) -> web.Response:
-        return await self._answer(request, lambda body: self._director.hello(body, _here(request).url))
+        def ask(body: str) -> str:
+            text = self._director.hello(body, _here(request).url)
+            self._sightings.progressed(parse_facts(body).mac, Stage.HELLO)
+            return text
+
+        return await self._answer(request, ask)
 
     async def plan(self, request: web.Request) -> web.Response:
         return await self._answer(request, lambda body: self._director.plan(body, _here(request).url))
@@ -245,6 +265,8 @@ class _Posts:
 
     async def cluster_hello(self, request: web.Request) -> web.Response:
         address = request.remote or ""
+        if mac := self._sightings.mac_at(address):
+            self._sightings.progressed(mac, Stage.HELLO)
         return await self._answer(request, lambda body: self._director.cluster_hello(body, address))
 
     async def _answer(self, request: web.Request, ask: Callable[[str], str]) -> web.Response:

@@ -101,6 +101,7 @@ class Names:
         self._sightings.progressed(mac, Stage.SCRIPT)
         log.info("%s (%s) gets %s", mac, asked.wanted.value, printable(asked.name))
         self._director.record(mac, Stage.SCRIPT, size_bytes=len(text), message=f"{asked.name} for {peer}")
+        self._sightings.finished(mac, Stage.SCRIPT)
         return text
 
     def _made(self, asked: Asked, mac: str, here: Here) -> bytes:

@@ -23,5 +23,12 @@ class Recent(Generic[Key, Value]):
     def get(self, key: Key) -> Value | None:
         return self._values.get(key)
 
+    def pop(self, key: Key) -> None:
+        self._values.pop(key, None)
+
+    def items(self) -> list[tuple[Key, Value]]:
+        """What is remembered now, the oldest first."""
+        return list(self._values.items())
+
     def __len__(self) -> int:
         return len(self._values)

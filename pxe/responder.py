@@ -9,6 +9,7 @@ from ipaddress import IPv4Address
 
 from appliance.model import Silence
 from appliance.stages import Stage
+from appliance.strategies import Strategy
 from pxe import dhcp
 from pxe.adapting import Adapting
 from pxe.client import Client, identify
@@ -80,6 +81,10 @@ class Responder:
                 log.log(level, "%s on port %d ignored: %s", client.mac or sender[0], port, reason)
         return decision
 
+    def next_strategy(self, mac: str) -> Strategy | None:
+        """How a firmware is told what to boot if it goes on not following."""
+        return self._adapting.next_strategy(mac)
+
     def _serve_full(self, packet: Packet, client: Client, link: Link, *, sender: Address, size: int) -> None:
         """Have a packet answered by full DHCP, which says in the same answer what a proxy would."""
         assert self._full
@@ -125,6 +130,7 @@ class Responder:
             return
         if client.firmware:
             self._sightings.saw_firmware(client.mac, client.firmware)
+        self._sightings.saw_ipxe(client.mac, client.ipxe)
         if packet.message_type != MessageType.REQUEST:
             return
         if packet.server:
@@ -147,3 +153,4 @@ class Responder:
             self._director.record(client.mac, Stage.DISCOVER, size_bytes=sizes[0], message=f"{arch}, {kind}")
         log.info("%s (%s, %s) told to boot %s on port %d", client.mac, arch, kind, what, port)
         self._director.record(client.mac, stage, size_bytes=sizes[1], message=what)
+        self._sightings.finished(client.mac, stage)

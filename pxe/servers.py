@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -31,6 +32,7 @@ from pxe.sockets import TFTP_PORT, Inlet, Outlet, Port, Port67, Sockets, open_so
 from pxe.tap import Arrived, Tap
 from pxe.tftp import Limits
 from pxe.tftp_server import TftpServer
+from pxe.watching import Watching
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +93,12 @@ class Servers:
         registry: Registry | None = None,
         *,
         maker: Maker = make,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Without `dns` port 53 stays closed, without `registry` nobody is given an address."""
+        """Without `dns` port 53 stays closed, without `registry` nobody is given an address.
+
+        `clock` tells how long boots stand still.
+        """
         self._dns = dns
         self._network = network
         self._director = director
@@ -111,6 +117,7 @@ class Servers:
             full=self._full,
             house=House(there),
         )
+        self._watching = Watching(director, self._sightings, clock, self._responder.next_strategy)
         self._stations: dict[str, _Station] = {}
         self._open = contextlib.ExitStack()
         self._changes: Changes | None = None
@@ -171,6 +178,7 @@ class Servers:
             changed.set()
 
         loop.add_reader(changes, told)
+        watching = asyncio.create_task(self._watching.run())
         try:
             await runner.setup()
             for station in self._stations.values():
@@ -180,6 +188,7 @@ class Servers:
             tending.cancel()
             await asyncio.gather(tending, return_exceptions=True)
         finally:
+            watching.cancel()
             loop.remove_reader(changes)
             if self._full:
                 self._full.close()
@@ -286,6 +295,7 @@ class Servers:
         mac, stage = self._sightings.mac_at(peer), stage_of(name)
         if mac and stage:
             self._director.record(mac, stage, size_bytes=size, seconds=seconds, message=name)
+            self._sightings.finished(mac, stage)
 
     def _served(self) -> list[Link]:
         return [station.link for station in self._stations.values()]

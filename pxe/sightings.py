@@ -19,6 +19,8 @@ class Sightings:
         self._boots: Recent[tuple[str, Stage], int] = Recent()
         self._servers: Recent[str, IPv4Address] = Recent()
         self._watchers: list[Callable[[str, Stage], None]] = []
+        self._end_watchers: list[Callable[[str, Stage], None]] = []
+        self._ipxe: Recent[str, bool] = Recent()
 
     def watch(self, watcher: Callable[[str, Stage], None]) -> None:
         """Call `watcher` with the MAC and the stage whenever a machine comes for something."""
@@ -28,6 +30,22 @@ class Sightings:
         """A machine asked for what belongs to this stage."""
         for watcher in self._watchers:
             watcher(mac, stage)
+
+    def watch_ends(self, watcher: Callable[[str, Stage], None]) -> None:
+        """Call `watcher` with the MAC and the stage whenever a machine got all of something."""
+        self._end_watchers.append(watcher)
+
+    def finished(self, mac: str, stage: Stage) -> None:
+        """A machine got all that belongs to this stage."""
+        for watcher in self._end_watchers:
+            watcher(mac, stage)
+
+    def saw_ipxe(self, mac: str, ipxe: bool) -> None:
+        """Whether its last request was that of an iPXE."""
+        self._ipxe.put(mac, ipxe)
+
+    def is_ipxe(self, mac: str) -> bool:
+        return bool(self._ipxe.get(mac))
 
     def saw_server(self, mac: str, server: IPv4Address) -> None:
         """The DHCP server whose lease a machine takes."""

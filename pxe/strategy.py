@@ -89,6 +89,11 @@ class Escalation:
         self._attempts.put(mac, replace(attempt, told=attempt.told or exhausted))
         return Offered(attempt.strategy, exhausted)
 
+    def following(self, mac: str) -> Strategy | None:
+        """The strategy after the present one, None for a machine that was offered nothing."""
+        known = self._attempts.get(mac)
+        return known.order[(known.turn + 1) % len(known.order)] if known else None
+
     def aside(self, mac: str) -> None:
         """A DISCOVER of something else on this machine, an iPXE or UEFI HTTP boot, was answered."""
         if known := self._attempts.get(mac):

@@ -7,7 +7,8 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -109,12 +110,13 @@ def serving(
     address: str = "",
     director: FakeDirector | None = None,
     beside_dhcp: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[FakeDirector]:
     """The boot servers in a namespace, in a thread of their own."""
     boot.mkdir(parents=True, exist_ok=True)
     (boot / "snponly.efi").write_bytes(b"a boot program" * 1000)
     asked = director or FakeDirector({"*": NetBoot("r1", "quiet", "armed")})
-    servers = Servers(Network(interfaces, 80, address, beside_dhcp), asked, boot)
+    servers = Servers(Network(interfaces, 80, address, beside_dhcp), asked, boot, clock=clock)
     with inside(room):
         servers.open()
     stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []

@@ -37,6 +37,8 @@ PURE = (
     "pxe/packets.py",
     "pxe/client.py",
     "pxe/policy.py",
+    "pxe/stalls.py",
+    "pxe/imitation.py",
     "pxe/offers.py",
     "pxe/programs.py",
     "pxe/strategy.py",

@@ -1,0 +1,28 @@
+"""The boot servers notice by themselves that a machine does not go on."""
+
+from pathlib import Path
+
+from appliance.deadline import wait_until
+from tests.clock import Clock
+from tests.fake_director import Recorded
+from tests.integration.netyard import DEADLINE_SECONDS, discover, port, serving, yard
+
+
+def test_a_machine_that_does_not_follow_its_offer_is_on_the_timeline_with_a_cause(tmp_path: Path) -> None:
+    clock = Clock()
+    with yard() as net:
+        net.wire(("server", "eth0", "10.78.0.2/24"), ("client", "eth0", "10.78.0.3/24"))
+        with (
+            serving(net.room("server"), tmp_path / "boot", "eth0", clock=clock) as director,
+            port(net.room("client"), 68, "eth0") as asking,
+        ):
+            discover(asking)
+
+            def told() -> Recorded | None:
+                clock.now += 100
+                return next((one for one in director.records if one.status == "failed"), None)
+
+            record = wait_until(told, seconds=DEADLINE_SECONDS, what="the stop is told")
+    assert record.stage == "proxy"
+    assert "a firewall blocks UDP 4011" in record.message
+    assert "the strategy direct" in record.message
