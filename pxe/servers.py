@@ -81,6 +81,11 @@ class _Station:
         return f"{self.link.name} ({self.link.address}/{self.link.network.prefixlen})"
 
 
+def house_of(boot_dir: Path) -> House:
+    """What this server has for whom: the programs that are in its boot directory."""
+    return House({one: known for one, known in PROGRAMS.items() if (boot_dir / known.file).is_file()})
+
+
 class Servers:
     """DHCP, TFTP and HTTP on every link of a network."""
 
@@ -108,14 +113,13 @@ class Servers:
         self._names = Names(director, boot_dir, self._sightings)
         self._full = FullServer(registry, director, self._sightings) if registry else None
         self._watch = Watch(self._full, self._served) if self._full else None
-        there = {one: program for one, program in PROGRAMS.items() if (boot_dir / program.file).is_file()}
         self._responder = Responder(
             director,
             network.http_port,
             self._sightings,
             self._send,
             full=self._full,
-            house=House(there),
+            house=house_of(boot_dir),
         )
         self._watching = Watching(director, self._sightings, clock, self._responder.next_strategy)
         self._stations: dict[str, _Station] = {}

@@ -13,11 +13,15 @@ from pxe.dhcp import PXE_PORT, SERVER_PORT, MessageType, Option, Packet, sub_opt
 from pxe.imitation import Asker, boot_server_request, firmware_discover, ipxe_discover
 from pxe.links import Link
 from pxe.malformed import Malformed, printable
-from pxe.policy import Address, Here, Reply
+from pxe.names import Names
+from pxe.policy import USUAL_HOUSE, Address, Here, Reply
+from pxe.programs import PROGRAMS
 from pxe.responder import Responder
 from pxe.script import script_of
+from pxe.servers import house_of
 from pxe.sightings import Sightings
 
+LOCAL = frozenset(program.local for program in PROGRAMS.values() if program.local)
 TEXTS = (Option.VENDOR_CLASS, Option.BOOT_FILE, Option.USER_CLASS)
 _MENU_ITEMS, _MENU = 8, 9
 _DISCOVERY = 6
@@ -43,14 +47,16 @@ class Walk:
 
     def __init__(self, desk: BootDesk, boot_dir: Path, link: Link, http_port: int) -> None:
         self._desk = desk
-        self._boot_dir = boot_dir
         self._link = link
         self._here = Here(link.address, http_port)
         self._machine = next(one for one in link.network.hosts() if one != link.address)
         self.sent: list[tuple[bytes, Address]] = []
         """Every datagram that the servers would have sent, and to whom."""
         self._sightings = Sightings()
-        self._responder = Responder(desk, http_port, self._sightings, self._send)
+        # Before the first `up` there is no boot directory; it will have every usual program.
+        house = house_of(boot_dir) if boot_dir.is_dir() else USUAL_HOUSE
+        self._responder = Responder(desk, http_port, self._sightings, self._send, house=house)
+        self._names = Names(desk, boot_dir, self._sightings)
 
     def _send(self, port: int, datagram: bytes, destination: Address, link: Link) -> None:
         self.sent.append((datagram, destination))
@@ -72,6 +78,7 @@ class Walk:
             file = _file(reply)
             yield self._program(file)
             if not _is_ipxe(file):
+                yield from self._configuration(asker, file)
                 return
         step, reply = self._ask("DISCOVER of iPXE", ipxe_discover(asker), port=SERVER_PORT)
         yield step
@@ -103,14 +110,23 @@ class Walk:
     def _program(self, file: str) -> Step:
         name = file.rsplit("/", 1)[-1]
         way = "HTTP" if file.startswith("http://") else "TFTP"
-        path = self._boot_dir / name
+        found = self._names.resolve(name, str(self._machine), self._here)
         there = (
-            f"{path.stat().st_size} bytes" if path.is_file() else f"not in {self._boot_dir}: `up` makes it"
+            f"{found.stat().st_size} bytes" if isinstance(found, Path) else "it is not there: `up` makes it"
         )
         lines = [f"it fetches {file} by {way}: {there}"]
-        if not _is_ipxe(file):
+        if name in LOCAL:
             lines.append("this program looks for the local disk's boot loader and starts it")
         return Step("boot program", tuple(lines))
+
+    def _configuration(self, asker: Asker, file: str) -> Iterator[Step]:
+        """What a GRUB that was made here asks for next."""
+        if file.rsplit("/", 1)[-1] in LOCAL:
+            return
+        name = f"grub/grub.cfg-01-{asker.mac.replace(':', '-')}"
+        text = self._names.resolve(name, str(self._machine), self._here)
+        said = text.decode().splitlines() if isinstance(text, bytes) else ["nothing is found"]
+        yield Step(f"it asks for {name}", tuple(f"  {line}" for line in said))
 
     def _script(self, asker: Asker) -> Step:
         firmware = identify(ipxe_discover(asker)).firmware

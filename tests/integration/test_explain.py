@@ -59,6 +59,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         facts = Facts(mac, Firmware.UEFI, 2**30, vendor="QEMU", disks=disks)
         services.store.machines.add(Machine(mac, state, profile="vm", facts=facts, release=RELEASE))
     services.store.close()
+    for program in ("undionly.kpxe", "snponly.efi", "local-x64.efi"):
+        (tree.room("boot") / program).write_bytes(b"a boot program")
     return place
 
 
