@@ -2,10 +2,12 @@
 
 import argparse
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.cli.base import Commands, services
-from appliance.desks.explain import IPXE, NAMES, Question, read_arch
+from appliance.desks.explain import IPXE, NAMES, ExplainDesk, Question, read_arch
 from appliance.errors import Problem
 from appliance.services import read_mac
 from appliance.site import read_site
@@ -25,13 +27,28 @@ def add(commands: Commands) -> None:
 
 def cmd_explain(asked: argparse.Namespace) -> int:
     """Status 1 with --against: something would change."""
-    # What the servers' code says in passing is for the log of a boot that takes place.
-    logging.getLogger("pxe").setLevel(logging.ERROR)
     if asked.all == bool(asked.mac) or (asked.all and not asked.against):
         raise Problem("name a machine, or --all with --against SITE_DIR")
     desk = services(asked).explain
     if asked.against:
         read_site(asked.against)
+    with _quiet():
+        return _explain(asked, desk)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the servers' code says in passing is for the log of a boot that takes place."""
+    speaker = logging.getLogger("pxe")
+    before = speaker.level
+    speaker.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        speaker.setLevel(before)
+
+
+def _explain(asked: argparse.Namespace, desk: ExplainDesk) -> int:
     if asked.all:
         return _all(desk.differences(asked.against), asked.against)
     mac = read_mac(asked.mac)
