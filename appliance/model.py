@@ -8,6 +8,7 @@ from pathlib import Path
 from appliance.dhcp_settings import DhcpSettings
 from appliance.dns_settings import DnsSettings
 from appliance.errors import Problem
+from appliance.machine_settings import MachineSettings
 from appliance.net_settings import NetSettings
 from appliance.secure_boot import SecureBootSettings
 
@@ -345,6 +346,8 @@ class Site:
     """gc leaves whatever is younger."""
     schedule: Schedule = Schedule()
     net: NetSettings = field(default_factory=NetSettings)
+    machines: Mapping[str, MachineSettings] = field(default_factory=dict)
+    """By MAC: what the site says of one machine."""
     dns: DnsSettings = field(default_factory=DnsSettings)
     secure_boot: SecureBootSettings = field(default_factory=SecureBootSettings)
 

@@ -22,6 +22,7 @@ from appliance.desks.leases import LeaseDesk
 from appliance.desks.names import NameDesk
 from appliance.desks.packages import PackageDesk
 from appliance.desks.planning import PlanningDesk
+from appliance.desks.power import PowerDesk
 from appliance.desks.releases import ReleaseDesk, check_channel
 from appliance.desks.remote import RemoteDesk
 from appliance.desks.secure_boot import SecureBootDesk
@@ -78,6 +79,7 @@ class Services:
         self.secure_boot = SecureBootDesk(self.live, tree)
         self.failures = FailureDesk(self.store, clock)
         self.names = NameDesk(self.live, self.store, clock)
+        self.power = PowerDesk(self.live, self.store, clock)
         self.packages = PackageDesk(tree, self.store)
         self.sync = SyncDesk(self.live, tree, self.store, clock)
         self.remote = RemoteDesk(self.store, tree, clock)
@@ -92,8 +94,12 @@ class Services:
         return self.store.machines.all()
 
     def machine(self, mac: str) -> Machine:
-        """Raises Problem when there is none."""
-        found = self.store.machines.get(read_mac(mac))
+        """The machine with a MAC or a name. Raises Problem when there is none, or several of that name."""
+        named = [one for one in self.store.machines.all() if one.name == mac]
+        if len(named) > 1:
+            macs = ", ".join(one.mac for one in named)
+            raise Problem(f"several machines have the name {mac}", hint=f"say which: {macs}")
+        found = named[0] if named else self.store.machines.get(read_mac(mac))
         if found is None:
             raise Problem(
                 f"there is no machine {mac}", hint="`distserver machine list` shows those there are"

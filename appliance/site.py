@@ -12,6 +12,7 @@ from appliance.dns_settings import DNS, read_dns
 from appliance.errors import Problem
 from appliance.farm_settings import FARM, read_farm
 from appliance.kernel_choice import choose_kernel, kernel_config
+from appliance.machine_settings import MACHINE, read_machines
 from appliance.model import (
     DiskLayout,
     Firmware,
@@ -45,6 +46,7 @@ APPLIANCE = Keys(
         "dhcp": DHCP,
         "farm": FARM,
         "dns": DNS,
+        "machine": MACHINE,
         "gc": Keys({"keep": Kind.INTEGER, "younger_than": Kind.SPAN}),
     },
     required=frozenset({"name", "repository"}),
@@ -137,6 +139,7 @@ def read_site(path: Path) -> Site:
     keeping = _keeping(path / "appliance.toml", document.get("gc", {}), complaints)
     net = read_net(document.get("net", {}), path / "appliance.toml", complaints)
     hosts, builders = read_cluster(path / "appliance.toml", document.get("cluster", {}), complaints)
+    machines = read_machines(tuple(document.get("machine", ())), path / "appliance.toml", complaints)
     dns = read_dns(document.get("dns", {}), path / "appliance.toml", complaints)
     _stop_on(path, complaints)
     http, web = document.get("http", {}), document.get("web", {})
@@ -161,6 +164,7 @@ def read_site(path: Path) -> Site:
         net=net,
         dns=dns,
         secure_boot=read_secure_boot(document.get("secure_boot", {})),
+        machines=machines,
     )
 
 

@@ -6,11 +6,12 @@ from appliance import demo
 from appliance.channels import NAMES
 from appliance.cli.base import Commands, print_table, services, table_of
 from appliance.model import Machine
+from appliance.power import Action
 from appliance.timeline import TimelineView, lines
 
 
 def add(commands: Commands) -> None:
-    words = "list, show, add, assign, arm, disarm, channel, compile-node"
+    words = "list, show, add, assign, arm, disarm, channel, wake, power, compile-node"
     machine = commands.group("machine", f"the machines: {words}")
     commands.add("list", cmd_machine_list, "every machine and its state", of=machine)
     for name, command, text in (
@@ -20,6 +21,8 @@ def add(commands: Commands) -> None:
         ("arm", cmd_machine_arm, "allow one installation, which wipes the matching disk"),
         ("disarm", cmd_machine_disarm, "take that permission back"),
         ("channel", cmd_machine_channel, "let a machine follow stable or canary"),
+        ("wake", cmd_machine_wake, "switch it on by Wake-on-LAN"),
+        ("power", cmd_machine_power, "switch it on or off through its management controller"),
         ("compile-node", cmd_machine_lend, "boot it from the network to compile; nothing is written to it"),
     ):
         made = commands.add(name, command, text, of=machine)
@@ -30,6 +33,10 @@ def add(commands: Commands) -> None:
             made.add_argument("--profile")
         if name == "compile-node":
             made.add_argument("--off", action="store_true", help="no longer: boot it as before")
+        if name == "wake":
+            made.add_argument("--interface", action="append", default=[], help="out of this one; repeatable")
+        if name == "power":
+            made.add_argument("action", choices=[action.value for action in Action])
         if name == "assign":
             made.add_argument("profile", metavar="PROFILE")
         if name == "channel":
@@ -96,6 +103,24 @@ def cmd_machine_disarm(asked: argparse.Namespace) -> int:
 
 def cmd_machine_channel(asked: argparse.Namespace) -> int:
     _describe_after(asked, services(asked).put_on_channel(asked.mac, asked.channel))
+    return 0
+
+
+def cmd_machine_wake(asked: argparse.Namespace) -> int:
+    desk = services(asked)
+    sent = desk.power.wake(desk.machine(asked.mac), tuple(asked.interface))
+    print(f"a magic packet was sent by {', '.join(map(str, sent))}")
+    return 0
+
+
+def cmd_machine_power(asked: argparse.Namespace) -> int:
+    desk = services(asked)
+    machine, action = desk.machine(asked.mac), Action(asked.action)
+    state = desk.power.act(machine, action)
+    if state:
+        print(f"{machine.mac} is {state.value}")
+    elif action is Action.NETBOOT_ONCE:
+        print(f"{machine.mac} boots from the network when it starts next: `power {machine.mac} cycle`")
     return 0
 
 

@@ -54,6 +54,7 @@ PURE = (
     "pxe/dns_zone.py",
     "pxe/dns_limit.py",
     "appliance/dns_settings.py",
+    "appliance/machine_settings.py",
     "buildfarm/complaints.py",
     "buildfarm/decisions.py",
     "appliance/compile_host.py",

@@ -109,3 +109,11 @@ def test_init_writes_a_site_that_reads_and_never_over_another(tmp_path: Path) ->
     assert "vm" in read_site(tmp_path / "new").profiles
     with pytest.raises(Problem, match="is not empty"):
         init_site(tmp_path / "new")
+
+
+def test_a_machine_is_found_by_its_name_unless_two_have_it(services: Services) -> None:
+    services.add_machine(MAC, name="web1")
+    assert services.machine("web1").mac == MAC
+    services.add_machine("52:54:00:00:00:02", name="web1")
+    with pytest.raises(Problem, match="several machines have the name web1"):
+        services.machine("web1")

@@ -1,0 +1,77 @@
+"""Waking machines and switching them on and off; each time is on the machine's timeline."""
+
+from collections.abc import Callable
+from ipaddress import IPv4Address
+
+from appliance import power, wake
+from appliance.errors import Problem
+from appliance.live import LiveSite
+from appliance.machine_settings import MachineSettings
+from appliance.model import Event, Firmware, Machine
+from appliance.power import Action, State
+from appliance.secret import read_secret
+from appliance.store import Store
+from appliance.wake import Sent
+from pxe.interfaces import read_interfaces
+from pxe.links import Interface
+
+LOOPBACK = "lo"
+
+
+class PowerDesk:
+    def __init__(self, live: LiveSite, store: Store, clock: Callable[[], float]) -> None:
+        self._live = live
+        self._store = store
+        self._clock = clock
+
+    def wake(self, machine: Machine, interfaces: tuple[str, ...] = ()) -> list[Sent]:
+        """Send a magic packet out of the interfaces named, else out of those it may be behind (`towards`).
+
+        Raises Problem when none could be sent.
+        """
+        settings = self._settings(machine)
+        password = b""
+        if settings.wake_password_file:
+            password = wake.secure_on(read_secret(settings.wake_password_file))
+        packet = wake.magic_packet(machine.mac, password)
+        sent = wake.send(packet, interfaces or self._towards(machine))
+        self._note(machine, "wake", f"a magic packet by {', '.join(map(str, sent))}")
+        return sent
+
+    def act(self, machine: Machine, action: Action) -> State | None:
+        """Let the machine's controller do something; a STATUS is answered. Raises Problem."""
+        bmc = self._settings(machine).bmc
+        if bmc is None:
+            raise Problem(
+                f"the site names no controller of machine {machine.mac}",
+                hint="[[machine]] with mac and bmc in appliance.toml does; `machine wake` needs none",
+            )
+        uefi = machine.facts is not None and machine.facts.firmware is Firmware.UEFI
+        try:
+            state = power.act(bmc, action, uefi=uefi)
+        except Problem as problem:
+            self._note(machine, "power", f"{action.value}: {problem}", status="failed")
+            raise
+        if action is not Action.STATUS:
+            self._note(machine, "power", f"{action.value}, by {bmc.kind.value}")
+        return state
+
+    def _settings(self, machine: Machine) -> MachineSettings:
+        return self._live.now().machines.get(machine.mac) or MachineSettings(machine.mac)
+
+    def _towards(self, machine: Machine) -> tuple[str, ...]:
+        served = self._live.now().net.interfaces
+        return towards(read_interfaces(), served, self._store.addresses.all().get(machine.mac))
+
+    def _note(self, machine: Machine, stage: str, message: str, *, status: str = "done") -> None:
+        self._store.events.add(Event(machine.mac, self._clock(), stage, status, message=message))
+
+
+def towards(
+    there: tuple[Interface, ...], served: tuple[str, ...], seen: IPv4Address | None
+) -> tuple[str, ...]:
+    """The interfaces a machine may be behind: that of the network it was seen in, else every one."""
+    up = [one for one in there if one.up and one.name != LOOPBACK and one.addresses]
+    candidates = [one for one in up if not served or one.name in served]
+    near = [one for one in candidates if seen and any(seen in own.network for own in one.addresses)]
+    return tuple(one.name for one in near or candidates)
