@@ -5,6 +5,7 @@ import contextlib
 import logging
 import os
 import pwd
+import resource
 import shutil
 import signal
 import socket
@@ -29,7 +30,7 @@ from appliance.queue import farm_secret
 from appliance.run import run
 from appliance.services import Services
 from buildfarm.build import Progress
-from pxe import images
+from pxe import hot_loop, images
 from pxe.company import refuse_company
 from pxe.dns_server import DnsServer
 from pxe.maker import RemoteMaker, answer, make
@@ -76,7 +77,9 @@ class Up:
                 "give --interface, or set [net] interfaces in appliance.toml; `ip -brief address` lists them"
             )
             raise Problem("nobody said on which network interface machines are", hint=hint)
-        return Network(tuple(dict.fromkeys(names)), site.http_port, site.address, site.net.beside_dhcp)
+        return Network(
+            tuple(dict.fromkeys(names)), site.http_port, site.address, site.net.beside_dhcp, site.tftp
+        )
 
 
 def up(asked: Up) -> None:
@@ -247,7 +250,10 @@ def boot(asked: Up) -> None:
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
         await servers.serve(stop)
 
-    asyncio.run(serve())
+    # Every transfer and every connection holds a descriptor, and the usual limit is 1024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    hot_loop.run(serve())
 
 
 def web(asked: Up) -> None:

@@ -11,6 +11,7 @@ from appliance.errors import Problem
 from appliance.machine_settings import MachineSettings
 from appliance.net_settings import NetSettings
 from appliance.secure_boot import SecureBootSettings
+from appliance.tftp_settings import TftpSettings
 
 
 class Firmware(Enum):
@@ -340,6 +341,7 @@ class Site:
     """What the compiler caches of all toolchains may take together; 0: there are none."""
     dhcp: DhcpSettings = field(default_factory=DhcpSettings)
     farm: FarmSettings = field(default_factory=FarmSettings)
+    tftp: TftpSettings = field(default_factory=TftpSettings)
     keep_releases: int = 5
     """The newest releases of each profile, and of each channel's history, that gc leaves."""
     keep_seconds: float = 14 * 86400.0

@@ -27,6 +27,7 @@ from appliance.repositories import REPOSITORY, SYNC, read_repositories, read_sch
 from appliance.schema import Keys, Kind, check, parse_size, parse_span, read_toml
 from appliance.secure_boot import SECURE_BOOT, read_secure_boot
 from appliance.site_cluster import FLAG_FILES, native_flags, read_cluster
+from appliance.tftp_settings import TFTP, read_tftp
 
 COMPILE_HOST = Keys(
     {"name": Kind.TEXT, "address": Kind.TEXT, "slots": Kind.INTEGER, "arch": Kind.TEXT},
@@ -47,6 +48,7 @@ APPLIANCE = Keys(
         "farm": FARM,
         "dns": DNS,
         "machine": MACHINE,
+        "tftp": TFTP,
         "gc": Keys({"keep": Kind.INTEGER, "younger_than": Kind.SPAN}),
     },
     required=frozenset({"name", "repository"}),
@@ -158,6 +160,7 @@ def read_site(path: Path) -> Site:
         ccache_bytes=parse_size(document.get("farm", {}).get("ccache", CCACHE)) or 0,
         dhcp=dhcp,
         farm=farm,
+        tftp=read_tftp(document.get("tftp", {}), path / "appliance.toml", complaints),
         keep_releases=keeping[0],
         keep_seconds=keeping[1],
         schedule=schedule,

@@ -124,7 +124,8 @@ class Names:
                 return _inside(self._boot_dir / "grub", asked.name) or _inside(self._grub_home, asked.name)
             case Wanted.RELEASE_FILE:
                 release, _, file = asked.name.partition("/")
-                return self._director.release_file(release, file)
+                found = self._director.release_file(release, file)
+                return found.resolve() if found else None
             case Wanted.SPARC_PROGRAM:
                 return self._sparc_program(asked, peer)
             case Wanted.RASPBERRY_PI_FILE:

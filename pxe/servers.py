@@ -5,13 +5,14 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from aiohttp import web
 
 from appliance.errors import Problem
+from appliance.tftp_settings import TftpSettings
 from pxe.company import Watch
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
@@ -52,6 +53,7 @@ class Network:
     """The one to serve from on the interface that has it; others use their own."""
     beside_dhcp: bool = False
     """A DHCP server on this host has port 67 or will have it: requests are taken from the wire."""
+    tftp: TftpSettings = field(default_factory=TftpSettings)
 
     def look(self) -> dict[str, Link | str]:
         """For each interface its link, or why there is none now."""
@@ -262,7 +264,9 @@ class Servers:
             str(link.address),
             lambda name, peer: self._names.resolve(name, peer, here),
             finished=self._fetched,
-            limits=Limits(blksize=min(1468, link.mtu - 32)),
+            limits=Limits.on(link.mtu),
+            settings=self._network.tftp,
+            port69=station.sockets.tftp.bound,
         )
         station.tftp = tftp
         station.http = web.SockSite(runner, sockets.http)

@@ -18,7 +18,7 @@ from pxe.maker import Kind, Maker
 from pxe.packets import Datagram
 from pxe.policy import Address
 from pxe.tap import Arrived, Tap
-from pxe.tftp_server import IP_MTU_DISCOVER, IP_PMTUDISC_DONT
+from pxe.tftp_socket import IP_MTU_DISCOVER, IP_PMTUDISC_DONT
 
 TFTP_PORT = 69
 

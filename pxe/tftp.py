@@ -1,4 +1,4 @@
-"""One TFTP transfer without its socket: datagrams and the time in, datagrams out.
+"""One TFTP transfer without its socket and its file: acknowledgements and the time in, block numbers out.
 
 RFC 1350, 2347 (options), 2348 (blksize), 2349 (timeout, tsize), 7440 (windowsize).
 """
@@ -6,47 +6,26 @@ RFC 1350, 2347 (options), 2348 (blksize), 2349 (timeout, tsize), 7440 (windowsiz
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
 
-from pxe import tftp_packets as packets
-from pxe.tftp_packets import Ack, Error, ErrorCode, Request
+from pxe.tftp_packets import Request
 
 # Before the first round trip is measured a firmware may still be busy with what came before.
 FIRST_RTO_SECONDS = 0.2
 # 1 % of loss costs a lock-step transfer 15 s with the customary second, and under one with this.
 SHORTEST_RTO_SECONDS = 0.05
 LONGEST_RTO_SECONDS = 8.0
-# A request has a sender that nobody checked: few repeats before it proves to be there.
-UNPROVED_TRIES = 6
+# A request has a sender that nobody checked: few repeats before it proves to be there, then only listening.
+UNPROVED_TRIES = 3
+UNPROVED_SECONDS = 10.0
 # The last ACK may be lost, and its sender gone: that is success.
 LAST_TRIES = 5
 IDLE_SECONDS = 60.0
 # What a file system takes as one name.
 LONGEST_NAME = 255
-
-
-class Source(Protocol):
-    """The bytes of one file."""
-
-    @property
-    def size(self) -> int: ...
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`; fewer only where the file ends."""
-
-
-@dataclass(frozen=True)
-class Bytes:
-    """A file made on the spot."""
-
-    content: bytes
-
-    @property
-    def size(self) -> int:
-        return len(self.content)
-
-    def read(self, offset: int, length: int) -> bytes:
-        return self.content[offset : offset + length]
+LAST_NUMBER = 0xFFFF
+NOTHING = range(0)
+OACK = range(1)
+"""Block 0 is what ACK 0 answers."""
 
 
 class State(Enum):
@@ -75,11 +54,16 @@ MOVES: Mapping[State, frozenset[State]] = {
 class Limits:
     """What this server agrees to at most."""
 
-    # MTU 1500 less IP, UDP and TFTP: many ROMs cannot put fragments together.
+    # MTU 1500 less IP, UDP and TFTP, as dnsmasq counts: many ROMs cannot put fragments together.
     blksize: int = 1468
     windowsize: int = 64
     # A longer one is not confirmed: it would keep a vanished client's transfer for minutes.
     timeout_seconds: int = 20
+
+    @staticmethod
+    def on(mtu: int) -> "Limits":
+        """What fits into one frame of a link with this MTU in bytes; 512 has to fit anywhere."""
+        return Limits(blksize=min(max(mtu - 32, 512), 65464))
 
 
 @dataclass(frozen=True)
@@ -89,15 +73,18 @@ class Agreed:
     blksize: int = 512
     windowsize: int = 1
     timeout_seconds: float | None = None
+    rollover: int = 0
+    """What follows block number 65535: 0 as nearly all clients expect, or 1."""
     oack: tuple[tuple[str, str], ...] = ()
     """What is confirmed to the client; empty: it asked for nothing we know, so there is no OACK."""
 
 
-def negotiate(request: Request, size: int | None, limits: Limits) -> Agreed:
+def negotiate(request: Request, size: int | None, limits: Limits, *, rollover: int = 0) -> Agreed:
     """Settle the options of a request; an option with a value outside its RFC's range is as if not sent.
 
     `size` is None where it cannot be told (netascii). Never more than was asked for: edk2 aborts on an
-    option it did not request and on a larger value.
+    option it did not request and on a larger value. `rollover` holds where the client does not ask for one
+    (an option that tftp-hpa made up).
     """
     values: dict[str, int] = {}
     confirmed: dict[str, tuple[str, str]] = {}
@@ -113,6 +100,8 @@ def negotiate(request: Request, size: int | None, limits: Limits) -> Agreed:
                 values[name] = min(asked, limits.windowsize)
             case "timeout" if 1 <= asked <= limits.timeout_seconds:
                 values[name] = asked
+            case "rollover" if asked in (0, 1):
+                values[name] = asked
             case "tsize" if asked >= 0 and size is not None:
                 values[name] = size
             case _:
@@ -122,152 +111,204 @@ def negotiate(request: Request, size: int | None, limits: Limits) -> Agreed:
         blksize=values.get("blksize", 512),
         windowsize=values.get("windowsize", 1),
         timeout_seconds=values.get("timeout"),
+        rollover=values.get("rollover", rollover),
         oack=tuple(confirmed.values()),
     )
 
 
 class Transfer:
-    """Sends one file to one client.
+    """Sends `size` bytes to one client: says which blocks are to be sent now, as a range of their numbers.
 
-    Blocks are counted without end here (0 is the OACK) and wrap to `rollover` (0 or 1) on the wire.
+    Blocks are counted without end; `wire` is the number a packet carries. Block 0 is the OACK. Until the
+    client proved to be there, each of at most UNPROVED_TRIES + 1 tries is one datagram.
     """
 
-    def __init__(self, source: Source, agreed: Agreed, *, rollover: int = 0) -> None:
-        self.source = source
+    __slots__ = (
+        *("agreed", "deadline", "error", "last", "over", "size", "state"),
+        *("_agreed_rto", "_base", "_doubts", "_first", "_progress_at", "_repeated", "_rollover", "_rto"),
+        *("_sent", "_sent_at", "_smoothed", "_tries", "_variation", "_windowsize"),
+    )
+
+    def __init__(self, size: int, agreed: Agreed) -> None:
+        self.size = size
         self.agreed = agreed
         self.state = State.NEW
+        self.over = False
         self.deadline = 0.0
         """When `timeout` wants to be called next."""
         self.error = ""
         """Why it was aborted."""
-        self.last = source.size // agreed.blksize + 1
-        self._rollover = rollover
-        self._base = -1 if agreed.oack else 0
+        self.last = size // agreed.blksize + 1
+        self._windowsize = agreed.windowsize
+        self._agreed_rto = agreed.timeout_seconds
+        self._rollover = agreed.rollover
+        self._first = 0 if agreed.oack else 1
+        self._base = self._first - 1
         self._sent = self._base
         self._sent_at = 0.0
         self._progress_at = 0.0
         self._tries = 0
+        self._doubts = 0
         self._repeated = False
         self._smoothed: float | None = None
         self._variation = 0.0
+        self._rto = FIRST_RTO_SECONDS
 
     @property
-    def over(self) -> bool:
-        return not MOVES[self.state]
+    def proved(self) -> bool:
+        """The client answered, so somebody is at its address and wants this."""
+        return self._base >= self._first
 
-    def begin(self, now: float) -> list[bytes]:
+    @property
+    def stuck(self) -> bool:
+        """It took the options and then not one block: packets of this size may not reach it."""
+        return self.proved and self._base == 0 and self._tries > 2
+
+    def unanswered(self, now: float) -> float:
+        """For how many seconds it has been waiting."""
+        return now - self._progress_at
+
+    def begin(self, now: float) -> range:
         self._move(State.OPTIONS if self.agreed.oack else State.SENDING)
         self._progress_at = now
         return self._window(now)
 
-    def receive(self, datagram: bytes, now: float) -> list[bytes]:
-        """Take what the client sent. Raises Malformed when it makes no sense; the transfer goes on."""
-        if self.over:
-            return []
-        match packets.parse(datagram):
-            case Ack(number):
-                return self._acknowledged(number, now)
-            case Error(code, message):
-                self.error = f"error {code} {message}".rstrip()
-                self._move(State.ABORTED)
-        return []
+    def asked_again(self) -> range:
+        """What to answer when the same request comes twice: the first datagram, until it was acknowledged."""
+        return NOTHING if self.proved or self.over else range(self._first, self._first + 1)
 
-    def timeout(self, now: float) -> list[bytes]:
-        """Send again what was not acknowledged by `deadline`, or give up."""
-        if self.over or now < self.deadline:
-            return []
-        self._tries += 1
-        proved = self._base > 0 or (self._base == 0 and bool(self.agreed.oack))
-        if proved and self._sent == self.last and self._tries > LAST_TRIES:
-            self._move(State.DONE)
-        elif now - self._progress_at >= IDLE_SECONDS or (not proved and self._tries > UNPROVED_TRIES):
-            self._move(State.LOST)
+    def acknowledged(self, number: int, now: float) -> range:
+        """Take an ACK."""
+        base, sent = self._base, self._sent
+        if number == sent <= LAST_NUMBER and sent > base:
+            block = sent  # what nearly every ACK is
         else:
-            self._repeated = False
-            return self._window(now)
-        return []
-
-    def _acknowledged(self, number: int, now: float) -> list[bytes]:
-        block = self._block(number)
-        if block is None:
-            return []
-        if block == self._base:
-            # Answering every repeated ACK doubles all traffic for ever (Sorcerer's Apprentice, RFC 1123
-            # 4.2.3.1). In a window it reports a gap, and edk2 sends one for every packet behind the gap:
-            # one answer is enough. An ignored one must not push the deadline away.
-            if self.agreed.windowsize == 1 or self._repeated:
-                return []
-            self._repeated = True
-            self._tries = max(self._tries, 1)
-            return self._window(now)
-        if self._tries == 0:
+            meant = self._block(number)
+            if meant is None or self.over:
+                return NOTHING
+            if meant == base:
+                return self._acknowledged_again(now)
+            block = meant
+        if self.over:
+            return NOTHING
+        if not self._tries:
             self._measure(now - self._sent_at)
-        if self.state is State.OPTIONS:
+        if base < 0:
             self._move(State.SENDING)
         # An ACK in mid-window reports a gap itself and is answered by the window that follows here.
-        self._repeated = block < self._sent
+        self._repeated = block < sent
         self._base = block
-        self._tries = 0
+        self._tries = self._doubts = 0
         self._progress_at = now
         if block == self.last:
             self._move(State.DONE)
-            return []
+            return NOTHING
+        return self._window(now)
+
+    def refused(self, code: int, message: str) -> None:
+        """Take an ERROR."""
+        if not self.over:
+            self.error = f"error {code} {message}".rstrip()
+            self._move(State.ABORTED)
+
+    def gone(self) -> None:
+        """Nobody listens at the client's port any more: it has what it wanted, or never asked."""
+        if not self.over:
+            self.error = "its port is closed"
+            self._move(State.DONE if self.proved and self._sent == self.last else State.ABORTED)
+
+    def changed(self) -> None:
+        """The bytes cannot be had any more."""
+        if not self.over:
+            self.error = f"the file has not its {self.size} bytes any more"
+            self._move(State.ABORTED)
+
+    def timeout(self, now: float) -> range:
+        """Send again what was not acknowledged by `deadline`, or give up."""
+        if self.over or now < self.deadline:
+            return NOTHING
+        self._tries += 1
+        if not self.proved and self._tries > UNPROVED_TRIES:
+            patience = max(UNPROVED_SECONDS, 3 * (self.agreed.timeout_seconds or 0))
+            self.deadline = self._progress_at + patience
+            if now >= self.deadline:
+                self._move(State.LOST)
+            return NOTHING
+        if self.proved and self._sent == self.last and self._tries > LAST_TRIES:
+            self._move(State.DONE)
+            return NOTHING
+        if now - self._progress_at >= IDLE_SECONDS:
+            self._move(State.LOST)
+            return NOTHING
+        if self._base == LAST_NUMBER and self._doubts > 1:
+            # It hears us and does not want this block: it counts on with the other number.
+            self._rollover = 1 - self._rollover
+        self._repeated = False
+        return self._window(now)
+
+    def wire(self, block: int) -> int:
+        """The 16 bits that stand for a block."""
+        if block <= LAST_NUMBER:
+            return block
+        return (block - self._rollover) % (LAST_NUMBER + 1 - self._rollover) + self._rollover
+
+    def _acknowledged_again(self, now: float) -> range:
+        # Answering every repeated ACK doubles all traffic for ever (Sorcerer's Apprentice, RFC 1123
+        # 4.2.3.1). In a window it reports a gap, and edk2 sends one for every packet behind the gap: one
+        # answer is enough. An ignored one must not push the deadline away.
+        self._doubts += 1
+        if self._windowsize == 1 or self._repeated:
+            return NOTHING
+        self._repeated = True
+        self._tries = max(self._tries, 1)
         return self._window(now)
 
     def _block(self, number: int) -> int | None:
         """The block an ACK's 16 bits mean: the last acknowledged one, or one that is out."""
-        candidates = range(max(self._base, 0), self._sent + 1)
-        if self.state is State.OPTIONS:
-            return 0 if number == 0 else None
-        return next((block for block in candidates if self._wire(block) == number), None)
+        base = self._base
+        if base <= 0:
+            # Also before anything was acknowledged, when there is no last one.
+            return number if number <= self._sent else None
+        if self._rollover and not number:
+            return None
+        block = base + (number - self.wire(base)) % (LAST_NUMBER + 1 - self._rollover)
+        return block if block <= self._sent else None
 
-    def _wire(self, block: int) -> int:
-        if block <= 0xFFFF:
-            return block
-        return (block - self._rollover) % (0x10000 - self._rollover) + self._rollover
-
-    def _window(self, now: float) -> list[bytes]:
+    def _window(self, now: float) -> range:
         """Everything the client may get now, from the first block it did not acknowledge."""
         self._sent_at = now
-        self.deadline = now + self._rto()
-        if self.state is State.OPTIONS:
-            return [packets.option_ack(self.agreed.oack)]
-        size = self.agreed.blksize
-        first = self._base + 1
-        self._sent = min(self._base + self.agreed.windowsize, self.last)
-        offset = (first - 1) * size
-        wanted = min((self._sent - self._base) * size, self.source.size - offset)
-        content = memoryview(self.source.read(offset, wanted))
-        if len(content) != wanted:
-            self.error = f"the file ends at {offset + len(content)}, expected {self.source.size} bytes"
-            self._move(State.ABORTED)
-            return [packets.error(ErrorCode.UNDEFINED, "the file changed")]
-        return [
-            packets.data(self._wire(block), content[(block - first) * size : (block - first + 1) * size])
-            for block in range(first, self._sent + 1)
-        ]
+        wait = self._agreed_rto or self._rto
+        if self._tries and not self._agreed_rto:
+            wait = min(wait * 2 ** min(self._tries, 10), LONGEST_RTO_SECONDS)
+        self.deadline = now + wait
+        base = self._base
+        if base < 0:
+            self._sent = 0
+            return OACK
+        sent = base + self._windowsize
+        self._sent = sent = sent if sent < self.last else self.last
+        return range(base + 1, sent + 1)
 
     def _measure(self, seconds: float) -> None:
         """Round trip estimate (RFC 6298), only of what was sent once (Karn)."""
-        if self._smoothed is None:
+        smoothed = self._smoothed
+        if smoothed is None:
             self._smoothed, self._variation = seconds, seconds / 2
         else:
-            self._variation += (abs(self._smoothed - seconds) - self._variation) / 4
-            self._smoothed += (seconds - self._smoothed) / 8
-
-    def _rto(self) -> float:
-        if self.agreed.timeout_seconds is not None:
-            return self.agreed.timeout_seconds
-        if self._smoothed is None:
-            rto = FIRST_RTO_SECONDS
+            error = seconds - smoothed
+            self._smoothed = smoothed + error / 8
+            self._variation += ((error if error > 0 else -error) - self._variation) / 4
+        rto = self._smoothed + 4 * self._variation
+        if rto < SHORTEST_RTO_SECONDS:
+            self._rto = SHORTEST_RTO_SECONDS
         else:
-            rto = max(self._smoothed + 4 * self._variation, SHORTEST_RTO_SECONDS)
-        return float(min(rto * 2 ** min(self._tries, 10), LONGEST_RTO_SECONDS))
+            self._rto = min(rto, LONGEST_RTO_SECONDS)
 
     def _move(self, state: State) -> None:
         if state not in MOVES[self.state]:
             raise ValueError(f"a transfer that is {self.state.value} cannot become {state.value}")
         self.state = state
+        self.over = not MOVES[state]
 
 
 def clean_name(raw: bytes) -> str | None:

@@ -21,6 +21,7 @@ class ErrorCode(IntEnum):
     NOT_FOUND = 1
     ACCESS = 2
     ILLEGAL = 4
+    UNKNOWN_TRANSFER = 5
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,22 @@
 
 import asyncio
 import logging
-import os
 import socket
-import stat
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from ipaddress import IPv4Address
+from itertools import islice
 from pathlib import Path
+from time import monotonic
 
+from appliance.tftp_settings import TftpSettings
 from pxe import tftp_packets as packets
 from pxe.malformed import Malformed, printable
 from pxe.policy import Address
-from pxe.tftp import Bytes, Limits, Source, State, Transfer, clean_name, negotiate, netascii
-from pxe.tftp_packets import ErrorCode, Request
+from pxe.tftp import Limits, State, Transfer, clean_name, negotiate
+from pxe.tftp_files import Content, Files, Refused, made
+from pxe.tftp_packets import Ack, Data, ErrorCode, OptionAck, Request
+from pxe.tftp_session import Session
+from pxe.tftp_socket import Ports, Shared, Way
 
 log = logging.getLogger(__name__)
 
@@ -23,53 +27,81 @@ Resolver = Callable[[str, str], Path | bytes | None]
 Finished = Callable[[str, str, int, float], None]
 """Told of every complete transfer: the client's address, the name, bytes, seconds."""
 
-# Every transfer holds a socket and perhaps a file; a process has 1024 descriptors by default.
-MOST_TRANSFERS = 400
-MOST_TRANSFERS_PER_CLIENT = 64
-
-
-class FileSource:
-    """A regular file, kept open. Its content may shrink meanwhile: reads then come back short."""
-
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        status = os.fstat(self._descriptor)
-        self.size = status.st_size
-        if not stat.S_ISREG(status.st_mode):
-            self.close()
-            raise IsADirectoryError(f"{path} is no regular file")
-
-    def read(self, offset: int, length: int) -> bytes:
-        return os.pread(self._descriptor, length, offset)
-
-    def close(self) -> None:
-        os.close(self._descriptor)
+# A transfer that waited so long for its client ends when there are too many: the client was switched off, or
+# never was there.
+GIVE_WAY_SECONDS = 1.0
+# So many of the oldest are looked at for one that gives way.
+OLDEST = 64
+# The same request again so soon was doubled on the way. Later its sender was switched on anew.
+DOUBLED_SECONDS = 1.0
+# Requests beyond that wait, for so long: until then their senders ask again, or are gone.
+WAITING_SECONDS = 5.0
+MOST_WAITING = 4096
+# RFC 2347 allows 512 bytes.
+LONGEST_REQUEST = 1024
+# Clients whose path does not carry what their link does: for how long, and how many, are remembered.
+NARROW_SECONDS = 3600.0
+MOST_NARROW = 256
+NARROW_BLKSIZE = 512
 
 
 class TftpServer:
-    """Answers what comes to port 69; `close` ends every transfer."""
+    """Answers what comes to port 69 of one link; `close` ends every transfer.
+
+    Whoever forges a sender's address makes this server send that address an ERROR, or four datagrams
+    (tftp.UNPROVED_TRIES) of at most 516 bytes within three seconds, for `settings.per_client` requests at a
+    time; a request that is repeated adds one datagram.
+    """
 
     def __init__(
-        self, address: str, resolver: Resolver, *, finished: Finished, limits: Limits | None = None
+        self,
+        address: str,
+        resolver: Resolver,
+        *,
+        finished: Finished,
+        roots: Sequence[Path] = (Path("/"),),
+        limits: Limits | None = None,
+        settings: TftpSettings | None = None,
+        port69: socket.socket | None = None,
     ) -> None:
+        """`address` is what clients ask. Files are only sent from below `roots`; no link is followed there:
+        a resolver that allows links resolves them. `port69` is only needed for `settings.single_port`."""
+        self.settings = settings or TftpSettings()
+        self.files = Files(roots)
         self._address = address
         self._resolver = resolver
         self._finished = finished
         self._limits = limits or Limits()
-        self._sessions: dict[Address, _Session] = {}
-        self._per_client: Counter[str] = Counter()
+        self._port69 = port69 if self.settings.single_port else None
+        self._ports = Ports(self.settings.first_port, self.settings.last_port)
+        self._sessions: dict[Address, Session] = {}
+        self._of_host: dict[str, list[Session]] = {}
+        self._waiting: dict[Address, tuple[Request, float]] = {}
+        self._narrow: dict[str, float] = {}
         self.dropped = 0
         """Malformed datagrams."""
 
+    def __len__(self) -> int:
+        """Transfers under way."""
+        return len(self._sessions)
+
     def receive(self, datagram: bytes, peer: Address) -> None:
         """Handle one datagram that came to port 69."""
+        if self._port69 and datagram[:2] not in (b"\0\1", b"\0\2") and (session := self._sessions.get(peer)):
+            session.receive(datagram)
+            return
         try:
+            if len(datagram) > LONGEST_REQUEST:
+                expected = f"at most {LONGEST_REQUEST} bytes"
+                raise Malformed("packet", expected=expected, came=f"{len(datagram)} bytes")
             match packets.parse(datagram):
                 case Request(write=True) as request:
                     log.warning("%s may not write %s", peer[0], printable(request.name))
                     self._refuse(peer, ErrorCode.ACCESS, "this server takes no files")
                 case Request() as request:
                     self._read(request, peer)
+                case Ack() | Data() | OptionAck() if self._port69:
+                    self._refuse(peer, ErrorCode.UNKNOWN_TRANSFER, "there is no such transfer")
                 case other:
                     log.debug("%s sent %s to port 69", peer[0], type(other).__name__)
         except Malformed as wrong:
@@ -80,66 +112,141 @@ class TftpServer:
         log.warning("tftp: dropped a packet of %s: %s (%d so far)", peer[0], wrong, self.dropped)
 
     def close(self) -> None:
+        self._waiting.clear()
         for session in list(self._sessions.values()):
             session.close()
+
+    def way(self, peer: Address) -> Way | socket.socket:
+        """How a transfer reaches its client. Raises OSError."""
+        return Shared(self._port69, peer) if self._port69 else self._ports.open(self._address, peer)
 
     def _read(self, request: Request, peer: Address) -> None:
         if request.mode not in ("octet", "netascii"):
             self._refuse(peer, ErrorCode.ILLEGAL, "the mode is neither octet nor netascii")
             return
-        # The same port asking again did not get our answer, or is a machine that was switched on anew.
-        if again := self._sessions.get(peer):
-            again.give_way()
-        if len(self._sessions) >= MOST_TRANSFERS or self._per_client[peer[0]] >= MOST_TRANSFERS_PER_CLIENT:
-            log.warning("tftp: %s has to wait: %d transfers under way", peer[0], len(self._sessions))
+        now = monotonic()
+        if before := self._sessions.get(peer):
+            proved = before.transfer.proved
+            if request == before.request and (not proved or now - before.started_at < DOUBLED_SECONDS):
+                # Its answer was lost, or the request was doubled: another port would confuse its sender.
+                before.asked_again()
+                return
+            before.give_way()
+        self._waiting.pop(peer, None)
+        if not self._has_room(peer[0], now):
+            log.info("tftp: %s has to wait: %d transfers under way", peer[0], len(self._sessions))
+            self._waiting[peer] = request, now
+            if len(self._waiting) > MOST_WAITING:
+                del self._waiting[next(iter(self._waiting))]
             return
+        self._begin(request, peer, now)
+
+    def _begin(self, request: Request, peer: Address, now: float) -> None:
         name = clean_name(request.name)
-        source = self._open(name, request.mode, peer[0]) if name else None
-        if name is None or source is None:
+        content = self._open(name, request.mode, peer[0]) if name else None
+        if name is None or content is None:
             log.debug("tftp: %s asked for %s, which is not here", peer[0], printable(request.name))
             self._refuse(peer, ErrorCode.NOT_FOUND, "no such file")
             return
         # What netascii makes of the file depends on its content, so its size is not told (RFC 2349).
-        size = None if request.mode == "netascii" else source.size
-        transfer = Transfer(source, negotiate(request, size, self._limits))
-        session = _Session(self, transfer, name=name, address=self._address, peer=peer)
+        size = None if request.mode == "netascii" else content.size
+        agreed = negotiate(request, size, self._limits_of(peer[0], now), rollover=self._rollover_of(peer[0]))
+        session = Session(
+            self, Transfer(content.size, agreed), content, name=name, peer=peer, request=request, now=now
+        )
         self._sessions[peer] = session
-        self._per_client[peer[0]] += 1
-        session.start()
+        self._of_host.setdefault(peer[0], []).append(session)
+        try:
+            session.start()
+        except OSError as error:
+            # No descriptor or port left, no route, a firewall: the client asks again.
+            log.warning("tftp: %s is not answered: %s", peer[0], error)
 
-    def _open(self, name: str, mode: str, peer: str) -> Source | None:
-        found = self._resolver(name, peer)
-        if isinstance(found, Path):
-            try:
-                source: Source = FileSource(found)
-            except OSError as error:
-                log.warning("tftp: %s cannot be read: %s", printable(name), error)
-                return None
-        elif found is None:
+    def _has_room(self, host: str, now: float) -> bool:
+        """Whether one more transfer of a host is possible; one that waits for its client gives way to it."""
+        if len(own := self._of_host.get(host, [])) >= self.settings.per_client:
+            return _made_room(own, now)
+        if len(self._sessions) >= self.settings.transfers:
+            return _made_room(list(islice(self._sessions.values(), OLDEST)), now)
+        return True
+
+    def _admit(self) -> None:
+        """Begin what has room now, the longest waiting first."""
+        now = monotonic()
+        for peer, (request, came_at) in list(self._waiting.items()):
+            if len(self._sessions) >= self.settings.transfers:
+                return
+            if now - came_at > WAITING_SECONDS:
+                del self._waiting[peer]
+            elif len(self._of_host.get(peer[0], ())) < self.settings.per_client:
+                del self._waiting[peer]
+                self._begin(request, peer, now)
+
+    def _open(self, name: str, mode: str, host: str) -> Content | None:
+        found = self._resolver(name, host)
+        if found is None and name != name.lower():
+            # FAT knows no case, and neither does some firmware.
+            found = self._resolver(name.lower(), host)
+        if found is None:
             return None
-        else:
-            source = Bytes(found)
-        if mode == "netascii":
-            text = source.read(0, source.size)
-            _close(source)
-            return Bytes(netascii(text))
-        return source
+        if isinstance(found, bytes):
+            return made(found, mode)
+        try:
+            return self.files.take(found, mode)
+        except (OSError, Refused) as error:
+            log.warning("tftp: %s cannot be sent: %s", printable(name), error)
+            return None
+
+    def _limits_of(self, host: str, now: float) -> Limits:
+        for session in self._of_host.get(host, ()):
+            self._note_narrow(session, now)
+        if self._narrow.get(host, 0.0) <= now:
+            return self._limits
+        return Limits(NARROW_BLKSIZE, self._limits.windowsize, self._limits.timeout_seconds)
+
+    def _note_narrow(self, session: Session, now: float) -> None:
+        """Remember a client that answers and gets no large packet: somewhere between, the MTU is smaller."""
+        host, blksize = session.peer[0], session.transfer.agreed.blksize
+        if blksize <= NARROW_BLKSIZE or not session.transfer.stuck:
+            return
+        if host not in self._narrow:
+            log.warning("tftp: %s gets no packet of %d bytes: is the MTU the same everywhere?", host, blksize)
+        self._narrow.pop(host, None)
+        self._narrow[host] = now + NARROW_SECONDS
+        if len(self._narrow) > MOST_NARROW:
+            del self._narrow[next(iter(self._narrow))]
+
+    def _rollover_of(self, host: str) -> int:
+        address = IPv4Address(host)
+        return int(any(address in network for network in self.settings.rollover_1))
 
     def _refuse(self, peer: Address, code: ErrorCode, message: str) -> None:
-        with _transfer_socket(self._address, peer) as answering:
-            answering.send(packets.error(code, message))
+        try:
+            way = self.way(peer)
+            way.sendmsg([packets.error(code, message)])
+        except OSError as error:
+            log.debug("tftp: %s is not answered: %s", peer[0], error)
+            return
+        if isinstance(way, socket.socket):
+            way.close()
 
-    def ended(self, session: "_Session", seconds: float) -> None:
+    def ended(self, session: Session, now: float) -> None:
+        """A session is closed: forget it, and tell who wants to know."""
+        host, seconds = session.peer[0], now - session.started_at
         self._sessions.pop(session.peer, None)
-        host = session.peer[0]
-        self._per_client[host] -= 1
-        if not self._per_client[host]:
-            del self._per_client[host]
+        own = self._of_host[host]
+        own.remove(session)
+        if not own:
+            del self._of_host[host]
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._admit)
+        self.files.give_back(session.content)
+        self._note_narrow(session, now)
         transfer = session.transfer
-        size = transfer.source.size
         match transfer.state:
             case State.DONE:
-                log.info("tftp: %s got %s, %d bytes in %.2f s", host, printable(session.name), size, seconds)
+                name, size = printable(session.name), transfer.size
+                log.info("tftp: %s got %s, %d bytes in %.2f s", host, name, size, seconds)
                 self._finished(host, session.name, size, seconds)
             case State.LOST:
                 log.warning("tftp: %s went silent while it got %s", host, printable(session.name))
@@ -148,124 +255,9 @@ class TftpServer:
                 log.debug("tftp: %s ended: %s", printable(session.name), printable(transfer.error))
 
 
-class _Session:
-    """One transfer with its socket and its timer."""
-
-    def __init__(
-        self, server: TftpServer, transfer: Transfer, *, name: str, address: str, peer: Address
-    ) -> None:
-        self.transfer = transfer
-        self.name = name
-        self.peer = peer
-        self._server = server
-        self._address = address
-        self._loop = asyncio.get_running_loop()
-        self._socket: socket.socket | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._started_at = self._loop.time()
-
-    def start(self) -> None:
-        try:
-            self._socket = _transfer_socket(self._address, self.peer)
-            self._loop.add_reader(self._socket, self._readable)
-            self._send(self.transfer.begin(self._loop.time()))
-        except OSError:
-            self.close()
-            raise
-        self._settle()
-
-    def give_way(self) -> None:
-        """End now; an ACK of the last block that is waiting still counts."""
-        self._readable()
-        if self._socket:
-            self.close()
-
-    def close(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        if self._socket:
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
-            self._socket = None
-        _close(self.transfer.source)
-        self._server.ended(self, self._loop.time() - self._started_at)
-
-    def _readable(self) -> None:
-        try:
-            while self._socket and not self.transfer.over:
-                datagram = self._socket.recv(2048)
-                self._send(self.transfer.receive(datagram, self._loop.time()))
-        except BlockingIOError:
-            pass
-        except Malformed as wrong:
-            self._server.count_malformed(self.peer, wrong)
-        except ConnectionRefusedError:
-            # Its port is closed: after the size probe, or when it has the file and forgot us.
-            log.debug("tftp: %s closed its port", self.peer[0])
-            self.close()
-            return
-        except Exception:
-            log.exception("tftp: the transfer of %s to %s ends", printable(self.name), self.peer[0])
-            self.close()
-            return
-        self._settle()
-
-    def _expired(self) -> None:
-        self._timer = None
-        try:
-            self._send(self.transfer.timeout(self._loop.time()))
-        except ConnectionRefusedError:
-            self.close()
-            return
-        except Exception:
-            log.exception("tftp: the transfer of %s to %s ends", printable(self.name), self.peer[0])
-            self.close()
-            return
-        self._settle()
-
-    def _send(self, datagrams: list[bytes]) -> None:
-        assert self._socket is not None
-        for datagram in datagrams:
-            try:
-                self._socket.send(datagram)
-            except BlockingIOError:
-                # The send buffer is full: lost like on a wire, the timer sends it again.
-                break
-
-    def _settle(self) -> None:
-        """Close when over; else have a timer that fires no later than the deadline.
-
-        The deadline moves with every ACK; the timer is only set again when it fires.
-        """
-        if self.transfer.over:
-            if self._socket:
-                self.close()
-        elif self._timer is None:
-            self._timer = self._loop.call_at(self.transfer.deadline, self._expired)
-
-
-def _transfer_socket(address: str, peer: Address) -> socket.socket:
-    """A socket with a port of its own (the TID) that hears only `peer`; strangers get ICMP unreachable.
-
-    It has the address the request went to, because firmware compares it.
-    """
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-    try:
-        made.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DONT)
-        made.bind((address, 0))
-        made.connect(peer)
-    except OSError:
-        made.close()
-        raise
-    return made
-
-
-# <linux/in.h>; Python's socket module has no names for them.
-IP_MTU_DISCOVER = 10
-IP_PMTUDISC_DONT = 0
-
-
-def _close(source: Source) -> None:
-    if isinstance(source, FileSource):
-        source.close()
+def _made_room(sessions: Collection[Session], now: float) -> bool:
+    stalest = max(sessions, key=lambda session: session.transfer.unanswered(now))
+    if stalest.transfer.unanswered(now) < GIVE_WAY_SECONDS:
+        return False
+    stalest.give_way()
+    return True

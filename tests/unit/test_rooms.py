@@ -48,6 +48,7 @@ PURE = (
     "pxe/configs.py",
     "appliance/strategies.py",
     "pxe/tftp.py",
+    "appliance/tftp_settings.py",
     "pxe/script.py",
     "pxe/dns.py",
     "pxe/dns_packets.py",
@@ -88,7 +89,7 @@ ALLOWED_FROM_APPLIANCE = {
     "boot", "channels", "compile_host", "console", "deadline", "dhcp_settings", "dns_settings", "durable",
     "enter", "errors", "facts", "install", "kconfig", "kernel_choice", "lab", "leases", "model",
     "net_settings", "overlays", "run", "sandbox", "secure_boot", "site", "site_cluster", "stages",
-    "statement", "store", "strategies", "timeline", "vm",
+    "statement", "store", "strategies", "tftp_settings", "timeline", "vm",
 }  # fmt: skip
 
 
