@@ -14,6 +14,7 @@ from appliance.boot import BootDesk
 from appliance.channels import Channels
 from appliance.desks.advisories import AdvisoryDesk
 from appliance.desks.backlog import BacklogDesk, flag_class
+from appliance.desks.boot_programs import BootProgramsDesk
 from appliance.desks.cluster import ClusterDesk
 from appliance.desks.explain import ExplainDesk
 from appliance.desks.failures import FailureDesk
@@ -76,6 +77,7 @@ class Services:
             self.live, tree, self.store, channels=channels, notary=signer, clock=clock
         )
         self.leases = LeaseDesk(self.live, self.store)
+        self.boot_programs = BootProgramsDesk(tree)
         self.secure_boot = SecureBootDesk(self.live, tree)
         self.failures = FailureDesk(self.store, clock)
         self.names = NameDesk(self.live, self.store, clock)

@@ -68,12 +68,30 @@ def fetch_sources(place: Path, wanted: list[tuple[str, str]], into: Path) -> Non
         raise Problem(f"apt cannot fetch the sources of {names}: {last[0]}", hint=HINT) from failure
 
 
-def _private_apt(place: Path) -> list[str]:
-    """Options that make apt use only `place`, with deb-src lines for RELEASE."""
+def fetch_package(place: Path, package: str, architecture: str, into: Path) -> Path:
+    """Unpack a Debian package of RELEASE for another architecture below `into`; returns where.
+
+    Nothing of it is run, and the host's dpkg knows nothing of it. `place` is a private apt root.
+    """
+    options = [*_private_apt(place, "deb"), f"--option=APT::Architecture={architecture}"]
+    options.append(f"--option=APT::Architectures={architecture}")
+    try:
+        run(["apt-get", *options, "update"], timeout_seconds=600)
+        run(["apt-get", *options, "download", package], cwd=into, timeout_seconds=600)
+    except CommandFailed as failure:
+        last = failure.output.strip().splitlines()[-1:] or ["no output"]
+        raise Problem(f"apt cannot fetch {package} for {architecture}: {last[0]}", hint=HINT) from failure
+    root = into / "root"
+    run(["dpkg-deb", "--extract", next(into.glob("*.deb")), root])
+    return root
+
+
+def _private_apt(place: Path, kind: str = "deb-src") -> list[str]:
+    """Options that make apt use only `place`, with lines of a kind (deb, deb-src) for RELEASE."""
     for name in ("lists/partial", "cache/archives/partial", "parts"):
         (place / name).mkdir(parents=True, exist_ok=True)
     (place / "status").touch()
-    lines = [each.line("deb-src") for each in repositories() if each.release == RELEASE]
+    lines = [each.line(kind) for each in repositories() if each.release == RELEASE]
     (place / "sources.list").write_text("\n".join(lines) + "\n")
     settings = {
         "Dir::State": place,

@@ -6,11 +6,13 @@ from pathlib import Path
 
 from appliance.model import BootTarget, NetBoot, Silence
 from appliance.stages import Stage
+from pxe import grub_image
 from pxe.asked import TEXTS, Asked, Wanted, classify
 from pxe.configs import grub, grub_for_strangers, pxelinux, u_boot_script
 from pxe.director import Director
 from pxe.malformed import printable
 from pxe.policy import Here
+from pxe.programs import GRUB_IMAGES
 from pxe.script import render
 from pxe.sightings import Sightings
 from pxe.tftp import clean_name
@@ -59,7 +61,7 @@ class Names:
             return self._text(asked, mac, peer, here)
         if mac and self._refused(asked, mac):
             return None
-        found = self._file(asked, peer) or self._raspberry_pi_file(asked, clean)
+        found = self._file(asked, peer, here) or self._raspberry_pi_file(asked, clean)
         if found and mac and stage_of(clean) is Stage.PROGRAM:
             self._sightings.progressed(mac, Stage.PROGRAM)
         return found
@@ -118,7 +120,7 @@ class Names:
             case _:
                 return pxelinux(target).encode()
 
-    def _file(self, asked: Asked, peer: str) -> Path | None:
+    def _file(self, asked: Asked, peer: str, here: Here) -> Path | bytes | None:
         match asked.wanted:
             case Wanted.GRUB_FILE:
                 return _inside(self._boot_dir / "grub", asked.name) or _inside(self._grub_home, asked.name)
@@ -131,7 +133,10 @@ class Names:
             case Wanted.RASPBERRY_PI_FILE:
                 return None
             case _:
-                return _inside(self._boot_dir, asked.name)
+                found = _inside(self._boot_dir, asked.name)
+                if found and asked.name in GRUB_IMAGES:
+                    return grub_image.for_address(found.read_bytes(), here.address)
+                return found
 
     def _sparc_program(self, asked: Asked, peer: str) -> Path | None:
         if asked.address != _address(peer):

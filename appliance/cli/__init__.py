@@ -10,6 +10,7 @@ from pathlib import Path
 
 from appliance import daemon, demo
 from appliance.cli import (
+    bootprograms,
     cluster,
     explain,
     failure,
@@ -84,6 +85,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("profile")
     commands.add("login", cmd_login, "print a one-time link to the web page")
     for group in (
+        bootprograms,
         cluster,
         explain,
         failure,

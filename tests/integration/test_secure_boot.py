@@ -1,11 +1,9 @@
 """Secure Boot on real firmware, with the site's own keys enrolled by the installer's own script."""
 
-import asyncio
 import dataclasses
 import shutil
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from appliance.boards import UEFI_SECURE
 from appliance.console import plain
-from appliance.lab import Lan, foreign_dhcp, lan
+from appliance.lab import foreign_dhcp, lan
 from appliance.model import BootTarget, Firmware, LocalBoot, NetBoot
 from appliance.overlays import overlay
 from appliance.run import run
@@ -23,9 +21,8 @@ from buildfarm.cpio import Entry, cpio, directory, file, link
 from buildfarm.installer import ENROLMENT, overlay_entries
 from buildfarm.site_keys import SiteKeys
 from pxe.images import make_boot_directory
-from pxe.servers import Network, Servers
 from tests.fake_director import FakeDirector
-from tests.integration.netyard import inside
+from tests.integration.lan_server import serving
 
 MIB = 1 << 20
 MARKER = "the signed kernel runs"
@@ -167,37 +164,6 @@ def installed(boot: Boot, tmp_path_factory: pytest.TempPathFactory) -> Installed
     with power_on(dataclasses.replace(blank, direct=None)) as machine:
         machine.console.wait_for(MARKER, seconds=SECONDS)
     return Installed(blank.variables, disks, plain(blank.transcript.read_bytes()))
-
-
-@contextmanager
-def serving(net: Lan, boot_dir: Path, director: FakeDirector) -> Iterator[None]:
-    """The boot servers on the LAN, in a thread of their own."""
-    servers = Servers(Network(("eth0",), 80, ""), director, boot_dir)
-    room = net.namespace("appliance")
-    with inside(room):
-        servers.open()
-    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-    ready = threading.Event()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        loops.append((asyncio.get_running_loop(), stop))
-        ready.set()
-        await servers.serve(stop)
-
-    def everything() -> None:
-        with inside(room):
-            asyncio.run(serve())
-
-    thread = threading.Thread(target=everything)
-    thread.start()
-    assert ready.wait(SECONDS)
-    try:
-        yield
-    finally:
-        loop, stop = loops[0]
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(SECONDS)
 
 
 @pytest.fixture(scope="module")

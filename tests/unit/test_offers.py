@@ -149,7 +149,7 @@ def test_every_architecture_has_an_answer_or_a_reason(arch_id: int) -> None:
 
 def test_an_architecture_whose_program_is_not_there_names_the_package() -> None:
     decision = decided(packet(MessageType.DISCOVER, (93, b"\0\x0b"), (60, b"PXEClient")))
-    assert isinstance(decision, Ignore) and "apt install grub-efi-arm64-bin" in decision.reason
+    assert isinstance(decision, Ignore) and "grub-efi-arm64-bin" in decision.reason
 
 
 def test_a_list_of_architectures_takes_the_first_known_one() -> None:
