@@ -142,7 +142,7 @@ def _comma(value: str | Path) -> str:
 def _firmware(vm: Vm) -> list[str]:
     board = vm.built_on
     if board.flash is None:
-        return ["-machine", board.machine]
+        return ["-machine", board.machine, *board.extra]
     return [
         "-machine", board.machine, *board.extra,
         "-drive", f"if=pflash,unit=0,format=raw,readonly=on,file={board.flash.code}",

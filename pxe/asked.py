@@ -15,6 +15,7 @@ class Wanted(Enum):
     GRUB_FILE = "GRUB, for a module"
     PXELINUX_CONFIG = "PXELINUX or U-Boot"
     U_BOOT_SCRIPT = "U-Boot"
+    PXELINUX_MODULE = "PXELINUX, for a module"
     RELEASE_FILE = "a boot loader"
     SHIM_FILE = "shim"
     SPARC_PROGRAM = "OpenBoot"
@@ -75,6 +76,8 @@ def classify(name: str) -> Asked | None:
         return Asked(Wanted.U_BOOT_SCRIPT, last)
     if len(parts) >= 3 and parts[-3] == "r":
         return Asked(Wanted.RELEASE_FILE, f"{before}/{last}")
+    if last.endswith(".c32"):
+        return Asked(Wanted.PXELINUX_MODULE, last)
     if _SHIM.fullmatch(last):
         return Asked(Wanted.SHIM_FILE, last)
     if len(parts) == 1 and (found := _SPARC.fullmatch(last)):

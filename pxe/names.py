@@ -21,13 +21,14 @@ log = logging.getLogger(__name__)
 
 GRUB_HOME = Path("/usr/lib/grub")
 SPARC_PROGRAM = "sparc64.img"
+_BY_THINGS = (Wanted.GRUB_FILE, Wanted.PXELINUX_MODULE, Wanted.SHIM_FILE)
 _RELEASE_FILES = {"kernel": Stage.KERNEL, "installer": Stage.INSTALLER}
 
 
 def stage_of(name: str) -> Stage | None:
     """The stage of a boot that fetching this name is; None: a by-thing, such as a module of GRUB."""
     asked = classify(name)
-    if asked is None or asked.wanted in (Wanted.GRUB_FILE, Wanted.SHIM_FILE):
+    if asked is None or asked.wanted in _BY_THINGS:
         return None
     if asked.wanted is Wanted.RELEASE_FILE:
         return _RELEASE_FILES.get(asked.name.rsplit("/", 1)[-1])
@@ -79,7 +80,7 @@ class Names:
 
     def _refused(self, asked: Asked, mac: str) -> bool:
         """The gate of DHCP and the script: who is told nothing gets nothing, kernels are for installers."""
-        if asked.wanted in (Wanted.SHIM_FILE, Wanted.GRUB_FILE):
+        if asked.wanted in _BY_THINGS:
             return False
         target = self._target(mac)
         only_netboot = asked.wanted in (Wanted.RELEASE_FILE, Wanted.SPARC_PROGRAM, Wanted.RASPBERRY_PI_FILE)

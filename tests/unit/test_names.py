@@ -184,6 +184,7 @@ def test_asking_for_the_program_is_progress_and_for_a_module_it_is_not(
         ("r/1/manifest", None),
         ("grub/x86_64-efi/tftp.mod", None),
         ("revocations.efi", None),
+        ("ldlinux.c32", None),
         ("autoexec.ipxe", None),
         ("pxelinux.cfg/0", None),
     ],
