@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class NameBook:
     hosts: Mapping[str, tuple[IPv4Address, ...]] = field(default_factory=dict)
     """A machine's name (one label) -> its addresses."""
     serial: int = 1
+    networks: tuple[IPv4Network, ...] = ()
+    """Of machines behind relays, besides those of this server's own links."""
 
 
 def read_dns(table: Mapping[str, Any], file: Path, complaints: list[str]) -> DnsSettings:

@@ -141,7 +141,7 @@ class DnsServer:
             name=book.settings.zone,
             server=address,
             http_port=self._http_port,
-            networks=tuple(taken.network for taken in self._open.values()),
+            networks=(*(taken.network for taken in self._open.values()), *book.networks),
             hosts=book.hosts,
             serial=book.serial,
             allow=tuple(name_of(one) for one in book.settings.allow) if book.settings.forward else (),

@@ -10,6 +10,8 @@ from appliance.store import Store
 
 LOOK_SECONDS = 1.0
 """How often the store is asked whether anything changed."""
+LEASES_SECONDS = 60.0
+"""How often it is read although nothing did: a lease ends by itself."""
 
 
 class NameDesk:
@@ -22,6 +24,7 @@ class NameDesk:
         self._book: NameBook | None = None
         self._looked_at = 0.0
         self._stamp: tuple[int, int] | None = None
+        self._made_at = 0.0
 
     def book(self) -> NameBook:
         """The names as of at most a second ago; the same object until one of them changes."""
@@ -34,21 +37,47 @@ class NameDesk:
     def _newer(self, now: float) -> NameBook:
         settings, stamp = self._live.now().dns, self._store.database.stamp()
         before = self._book
-        if before and before.settings == settings and self._stamp == stamp:
+        old = now - self._made_at > LEASES_SECONDS
+        if before and before.settings == settings and self._stamp == stamp and not old:
             return before
-        self._stamp = stamp
-        hosts = self._hosts()
-        if before and (before.settings, before.hosts) == (settings, hosts):
+        self._stamp, self._made_at = stamp, now
+        hosts = self._hosts(now)
+        networks = tuple(one.network for one in self._live.now().dhcp.subnets)
+        if before and (before.settings, before.hosts, before.networks) == (settings, hosts, networks):
             return before
         # Secondary servers compare serials (RFC 1982): it grows, also over a restart.
         serial = max(int(now) & 0xFFFFFFFF, before.serial + 1 if before else 1)
-        return NameBook(settings, hosts, serial)
+        return NameBook(settings, hosts, serial, networks)
 
-    def _hosts(self) -> Mapping[str, tuple[IPv4Address, ...]]:
-        seen = self._store.addresses.all()
-        found: dict[str, set[IPv4Address]] = {}
-        for machine in self._store.machines.all():
-            if machine.mac in seen:
-                name = machine.name or default_name(machine.mac)
-                found.setdefault(name, set()).add(seen[machine.mac])
-        return {name: tuple(sorted(addresses)) for name, addresses in sorted(found.items())}
+    def _hosts(self, now: float) -> Mapping[str, tuple[IPv4Address, ...]]:
+        names = {mac: name or default_name(mac) for mac, name in self._store.machines.names()}
+        fixed = self._live.now().dhcp.fixed
+        leases = {one.mac: one.address for one in self._store.leases.all() if one.live(now)}
+        found = places(names, fixed=fixed, leases=leases, seen=self._store.addresses.all())
+        hosts: dict[str, set[IPv4Address]] = {}
+        for mac, address in found.items():
+            hosts.setdefault(names[mac], set()).add(address)
+        return {name: tuple(sorted(addresses)) for name, addresses in sorted(hosts.items())}
+
+
+def places(
+    names: Mapping[str, str],
+    *,
+    fixed: Mapping[str, IPv4Address],
+    leases: Mapping[str, IPv4Address],
+    seen: Mapping[str, IPv4Address],
+) -> dict[str, IPv4Address]:
+    """Where each machine of `names` (by MAC) is: by its lease, else where it was seen, else fixed.
+
+    `fixed` is by MAC or name. An address that is leased or fixed is its owner's, whoever was seen there.
+    """
+    given = {mac: fixed.get(mac) or fixed.get(name) for mac, name in names.items()}
+    owner = {address: mac for mac, address in given.items() if address}
+    owner |= {address: mac for mac, address in leases.items()}
+    found = {}
+    for mac in sorted(names):
+        rightly = seen.get(mac) if owner.get(seen.get(mac, IPv4Address(0)), mac) == mac else None
+        address = leases.get(mac) or rightly or given[mac]
+        if address:
+            found[mac] = address
+    return found

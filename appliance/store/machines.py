@@ -20,6 +20,11 @@ class Machines:
     def all(self) -> list[Machine]:
         return [_machine(row) for row in self.database.rows("SELECT * FROM machine ORDER BY mac")]
 
+    def names(self) -> list[tuple[str, str]]:
+        """MAC and name of every machine, without reading all that is known of them."""
+        rows = self.database.rows("SELECT mac, name FROM machine ORDER BY mac")
+        return [(row["mac"], row["name"]) for row in rows]
+
     def add(self, machine: Machine) -> None:
         """Raises Problem when there is one with this MAC."""
         facts = facts_to_json(machine.facts) if machine.facts else None

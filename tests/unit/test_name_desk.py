@@ -1,13 +1,15 @@
 """The names of machines: from the site and the store to what a DNS server answers with."""
 
 import shutil
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
 
+from appliance.desks.names import places
 from appliance.dns_settings import DnsSettings, domain
 from appliance.errors import Problem
+from appliance.leases import Lease, LeaseState
 from appliance.model import Tree
 from appliance.overlays import example_site
 from appliance.services import Services
@@ -109,6 +111,32 @@ def test_an_address_belongs_to_who_had_it_last(services: Services, clock: Clock)
     assert services.names.book().hosts == {"m000001": (IPv4Address("10.0.0.7"),)}
 
 
+def test_a_lease_says_where_a_machine_is_until_it_ends(services: Services, clock: Clock) -> None:
+    services.add_machine(MAC, name="web1")
+    services.add_machine(OTHER, name="web2")
+    services.desk.saw_address(MAC, "10.0.0.7")
+    services.desk.saw_address(OTHER, "10.0.0.20")
+    lease = Lease(IPv4Address("10.0.0.20"), MAC, LeaseState.BOUND, clock.now, clock.now + 100)
+    services.store.leases.keep([lease])
+    # What is leased to one machine is not another's, whatever a packet claimed.
+    assert services.names.book().hosts == {"web1": (IPv4Address("10.0.0.20"),)}
+    clock.now += 200
+    assert services.names.book().hosts == {
+        "web1": (IPv4Address("10.0.0.7"),),
+        "web2": (IPv4Address("10.0.0.20"),),
+    }
+
+
+def test_where_each_machine_is_known_from() -> None:
+    one, two, three = (IPv4Address(f"10.0.0.{number}") for number in (1, 2, 3))
+    names = {MAC: "web1", OTHER: "web2"}
+    assert places(names, fixed={"web1": one, OTHER: two}, leases={}, seen={}) == {MAC: one, OTHER: two}
+    assert places(names, fixed={MAC: one}, leases={}, seen={MAC: three}) == {MAC: three}
+    assert places(names, fixed={MAC: one}, leases={MAC: two}, seen={MAC: three}) == {MAC: two}
+    assert places(names, fixed={MAC: one}, leases={}, seen={OTHER: one}) == {MAC: one}
+    assert places(names, fixed={}, leases={"52:54:00:00:00:09": one}, seen={OTHER: two}) == {OTHER: two}
+
+
 def test_strangers_are_not_remembered(services: Services) -> None:
     services.desk.saw_address(MAC, "10.0.0.7")
     assert services.store.addresses.all() == {}
@@ -139,6 +167,11 @@ def test_the_book_stays_the_same_until_a_name_changes_and_then_its_serial_grows(
     second = services.names.book()
     assert second.hosts.keys() == {"web1", "m000002"}
     assert second.serial > first.serial
+
+
+def test_networks_behind_relays_belong_to_the_zone(services: Services, site: Path, clock: Clock) -> None:
+    add(site, DNS + '[dhcp]\n[[dhcp.subnet]]\nnetwork = "10.9.0.0/24"\nranges = ["10.9.0.10-10.9.0.20"]\n')
+    assert services.names.book().networks == (IPv4Network("10.9.0.0/24"),)
 
 
 def test_a_changed_site_changes_the_zone(services: Services, site: Path, clock: Clock) -> None:
