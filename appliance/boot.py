@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from appliance.channels import Channels
@@ -110,6 +111,13 @@ class BootDesk:
     def saw_address(self, mac: str, address: str) -> None:
         """Note where a machine is; DNS answers with it."""
         self.store.addresses.saw(mac, address, now=self.clock())
+
+    def reserved(self, mac: str, network: IPv4Network) -> IPv4Address | None:
+        """A machine's address on a network: of [net] rarp, of [[dhcp.fixed]], or of its lease."""
+        site, now = self.live.now(), self.clock()
+        leases = (one.address for one in self.store.leases.of_machine(mac) if one.live(now))
+        said = (site.net.rarp.get(mac), site.dhcp.fixed.get(mac), *leases)
+        return next((one for one in said if one is not None and one in network), None)
 
     def hello(self, facts_text: str, here: str) -> str:
         """An installer says what it runs on; the answer: `install TOKEN`, `wait N ...` or `local ...`."""

@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ NET = Keys(
     {
         "interfaces": Kind.WORDS,
         "beside_dhcp": Kind.BOOLEAN,
+        "rarp": Keys({ANY: Kind.TEXT}),
         "strategy": Keys({ANY: Kind.TEXT}),
         "vendor_classes": Kind.WORDS,
         "raspberry_pi": Kind.TEXT,
@@ -38,6 +40,8 @@ class NetSettings:
     """The directory of a Raspberry Pi's boot files."""
     beside_dhcp: bool = False
     """Port 67 is left to a DHCP server on this host, whichever of the two starts first."""
+    rarp: Mapping[str, IPv4Address] = field(default_factory=dict)
+    """By MAC, lower case with colons: what a machine is told that asks by RARP."""
 
     def strategy_of(self, mac: str) -> Strategy | None:
         """What the site says of a machine; its MAC counts more than its manufacturer's bytes."""
@@ -68,7 +72,26 @@ def read_net(table: Mapping[str, Any], file: Path, complaints: list[str]) -> Net
         vendor_classes=tuple(dict.fromkeys((*VENDOR_CLASSES, *classes))),
         raspberry_pi=pi,
         beside_dhcp=table.get("beside_dhcp", False),
+        rarp=_read_rarp(table.get("rarp", {}), file, complaints),
     )
+
+
+def _read_rarp(table: Mapping[str, str], file: Path, complaints: list[str]) -> Mapping[str, IPv4Address]:
+    found: dict[str, IPv4Address] = {}
+    for mac, said in table.items():
+        known = mac.lower().replace("-", ":")
+        if not _ADDRESS.fullmatch(known) or len(known) != 17:
+            complaints.append(f"{file}: net.rarp: expected a MAC with colons, got {mac!r}")
+            continue
+        try:
+            address = IPv4Address(said)
+        except ValueError:
+            complaints.append(f"{file}: net.rarp: {mac}: expected an IPv4 address, got {said!r}")
+            continue
+        if address in found.values():
+            complaints.append(f"{file}: net.rarp: {mac}: {address} is there twice")
+        found[known] = address
+    return found
 
 
 def _read_strategies(table: Mapping[str, str], file: Path, complaints: list[str]) -> Mapping[str, Strategy]:

@@ -1,5 +1,6 @@
 """What this room asks of the rest of the appliance."""
 
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Protocol
 
@@ -43,6 +44,9 @@ class Director(Protocol):
 
     def saw_address(self, mac: str, address: str) -> None:
         """Note the IPv4 address of a machine, as a passing packet tells it."""
+
+    def reserved(self, mac: str, network: IPv4Network) -> IPv4Address | None:
+        """The address on a network that belongs to a machine, as the site says or by a lease it has."""
 
     def hello(self, facts_text: str, here: str) -> str:
         """Answer to a machine that says what it is. Raises Problem when the text makes no sense."""

@@ -27,6 +27,7 @@ from pxe.malformed import Malformed
 from pxe.names import Names, stage_of
 from pxe.policy import Address, Here, House
 from pxe.programs import PROGRAMS
+from pxe.rarp_server import RarpServer
 from pxe.responder import Responder
 from pxe.sightings import Sightings
 from pxe.sockets import TFTP_PORT, Inlet, Outlet, Port, Port67, Sockets, open_sockets
@@ -124,6 +125,7 @@ class Servers:
             house=house_of(boot_dir),
         )
         self._watching = Watching(director, self._sightings, clock, self._responder.next_strategy)
+        self._rarp = RarpServer(director, self._sightings)
         self._stations: dict[str, _Station] = {}
         self._open = contextlib.ExitStack()
         self._changes: Changes | None = None
@@ -281,6 +283,7 @@ class Servers:
         }
         for port, inlet in sockets.inlets:
             loop.add_reader(inlet, _take, inlet, handlers[port], f"{link.name} port {port}")
+        loop.add_reader(sockets.rarp, self._rarp.readable, sockets.rarp, link)
         self._said.pop(link.name, None)
         how = "from the wire, beside this host's DHCP server," if station.tapped else "67"
         log.info("answering on %s: DHCP %s and 4011, TFTP 69, HTTP %d", station, how, self._network.http_port)
@@ -291,6 +294,7 @@ class Servers:
         loop = asyncio.get_running_loop()
         for _, inlet in station.sockets.inlets:
             loop.remove_reader(inlet)
+        loop.remove_reader(station.sockets.rarp)
         if station.tftp:
             station.tftp.close()
         if station.http:

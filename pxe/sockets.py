@@ -17,6 +17,7 @@ from pxe.links import EVERYBODY, Link
 from pxe.maker import Kind, Maker
 from pxe.packets import Datagram
 from pxe.policy import Address
+from pxe.rarp_server import open_rarp
 from pxe.tap import Arrived, Tap
 from pxe.tftp_socket import IP_MTU_DISCOVER, IP_PMTUDISC_DONT
 
@@ -88,13 +89,14 @@ class Sockets:
     pxe: Port
     tftp: Port
     http: socket.socket
+    rarp: socket.socket
 
     @property
     def inlets(self) -> Sequence[tuple[int, Inlet]]:
         return (SERVER_PORT, self.dhcp), (PXE_PORT, self.pxe), (TFTP_PORT, self.tftp)
 
     def close(self) -> None:
-        for one in (self.dhcp, self.pxe, self.tftp, self.http):
+        for one in (self.dhcp, self.pxe, self.tftp, self.http, self.rarp):
             one.close()
 
 
@@ -122,9 +124,10 @@ def open_sockets(link: Link, http_port: int, maker: Maker, *, whose: Port67 = Po
         opened.callback(pxe.close)
         tftp = Port(_udp(maker, address, TFTP_PORT))
         opened.callback(tftp.close)
-        http = _tcp(address, http_port)
+        http = opened.enter_context(_tcp(address, http_port))
+        rarp = open_rarp(link, maker)
         opened.pop_all()
-    return Sockets(dhcp, pxe, tftp, http)
+    return Sockets(dhcp, pxe, tftp, http, rarp)
 
 
 def _dhcp(link: Link, maker: Maker, whose: Port67) -> Port | Tap:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from appliance.errors import Problem
@@ -24,6 +25,7 @@ class Recorded:
 class FakeDirector:
     targets: Mapping[str, BootTarget] = field(default_factory=dict)
     """By MAC; `*` for every other machine."""
+    reservations: Mapping[str, IPv4Address] = field(default_factory=dict)
     broken: str = ""
     """A MAC that is a bug's."""
     releases: Path = Path("/nonexistent")
@@ -70,6 +72,10 @@ class FakeDirector:
 
     def saw_address(self, mac: str, address: str) -> None:
         self.addresses[mac] = address
+
+    def reserved(self, mac: str, network: IPv4Network) -> IPv4Address | None:
+        found = self.reservations.get(mac)
+        return found if found and found in network else None
 
     def hello(self, facts_text: str, here: str) -> str:
         if not facts_text.startswith("mac "):

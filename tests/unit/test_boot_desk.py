@@ -1,6 +1,7 @@
 """What a booting machine is told, from its first word to its reboot, against a real store."""
 
 import shutil
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from appliance.boot import BootDesk, parse_report
 from appliance.channels import Channels
 from appliance.errors import Problem
 from appliance.facts import render_facts
+from appliance.leases import Lease, LeaseState
 from appliance.live import LiveSite
 from appliance.model import (
     Disk,
@@ -317,3 +319,22 @@ def test_a_distfile_is_a_file_and_no_link(desk: BootDesk) -> None:
     # A build may write here: what it links to is not for everybody.
     (place / "link").symlink_to(desk.tree.store)
     assert desk.distfile("link") is None
+
+
+def test_a_machines_address_is_the_one_of_the_site_before_that_of_its_lease(
+    desk: BootDesk, site: Path, clock: Clock
+) -> None:
+    office, elsewhere = IPv4Network("10.0.0.0/24"), IPv4Network("10.9.0.0/24")
+    assert desk.reserved(MAC, office) is None
+    leased = IPv4Address("10.0.0.50")
+    desk.store.leases.keep([Lease(leased, MAC, LeaseState.BOUND, clock(), clock() + 60)])
+    assert desk.reserved(MAC, office) == leased
+    assert desk.reserved(MAC, elsewhere) is None
+    clock.now += 61
+    assert desk.reserved(MAC, office) is None
+    with (site / "appliance.toml").open("a") as file:
+        file.write(f'\n[net]\nrarp = {{ "{MAC.upper()}" = "10.0.0.7" }}\n')
+        file.write('\n[[dhcp.subnet]]\nnetwork = "10.9.0.0/24"\nranges = ["10.9.0.10-10.9.0.20"]\n')
+        file.write(f'\n[[dhcp.fixed]]\nmachine = "{MAC}"\naddress = "10.9.0.8"\n')
+    assert desk.reserved(MAC, office) == IPv4Address("10.0.0.7")
+    assert desk.reserved(MAC, elsewhere) == IPv4Address("10.9.0.8")

@@ -97,6 +97,17 @@ def test_a_table_net_is_read(site: Path) -> None:
         ('strategy = { "52:54:00" = 3 }', "expected a text in quotes, got 3"),
         ('vendor_classes = ["x"]', "expected 3 to 64 characters"),
         ('raspberry_pi = "nowhere"', "nowhere is no directory"),
+        ('interfaces = ["eth0", "eth 1"]', "expected names such as eth0 or eth0.5, got 'eth 1'"),
+        ('interfaces = ["eth0", "eth0"]', "eth0 is there twice"),
+        (
+            'rarp = { "8:0:20:1:2:3" = "10.0.0.7" }',
+            "net.rarp: expected a MAC with colons, got '8:0:20:1:2:3'",
+        ),
+        ('rarp = { "08:00:20:01:02:03" = "10.0.0" }', "expected an IPv4 address, got '10.0.0'"),
+        (
+            'rarp = { "08:00:20:01:02:03" = "10.0.0.7", "08:00:20:01:02:04" = "10.0.0.7" }',
+            "net.rarp: 08:00:20:01:02:04: 10.0.0.7 is there twice",
+        ),
         ("stratagy = {}", "did you mean strategy?"),
     ],
 )

@@ -35,6 +35,7 @@ PURE = (
     "pxe/full_reply.py",
     "pxe/leases.py",
     "pxe/packets.py",
+    "pxe/rarp.py",
     "pxe/client.py",
     "pxe/policy.py",
     "pxe/stalls.py",
