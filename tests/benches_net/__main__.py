@@ -5,11 +5,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.benches_net import tftp
+from tests.benches_net import boots, tftp
 
 Case = Callable[[Path], None]
 """Runs in a directory of its own and emits its lines."""
-CASES: Mapping[str, Case] = {**tftp.CASES}
+CASES: Mapping[str, Case] = {**tftp.CASES, **boots.CASES}
 
 
 def chosen(words: list[str]) -> list[str]:

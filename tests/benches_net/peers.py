@@ -109,18 +109,20 @@ PEERS: Mapping[str, Callable[[Path], list[str | Path]]] = {
 
 
 @contextmanager
-def server(on: Wire, argv: list[str | Path], log_file: Path) -> Iterator[Cost]:
-    """A server that is ready; what it cost is known when the block is left."""
+def server(
+    on: Wire, argv: list[str | Path], log_file: Path, *, port: int = 69, tcp: bool = False
+) -> Iterator[Cost]:
+    """A server that is ready, so listens on `port`; what it cost is known when the block is left."""
     # The usual 1024 would decide a storm of 1000 clients. Ours raises its own.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with running(argv, prefix=on.server, output=log_file) as child:
-        words = ["ss", "--no-header", "--numeric", "--udp", "--listening"]
+        words = ["ss", "--no-header", "--numeric", "--tcp" if tcp else "--udp", "--listening"]
 
         def ready() -> bool | None:
             if child.poll() is not None:
                 raise RuntimeError(f"{argv[0]} ended: {log_file.read_text()[-2000:]}")
-            return 69 in listening_ports(run(words, prefix=on.server).stdout) or None
+            return port in listening_ports(run(words, prefix=on.server).stdout) or None
 
         wait_until(ready, seconds=START_SECONDS, what=f"{argv[0]} listens", last_seen=log_file.read_text)
         cost, before = Cost(), _cpu_seconds(child.pid)
