@@ -13,6 +13,7 @@ from appliance.errors import Problem
 from appliance.facts import parse_facts
 from appliance.followed import Followed
 from appliance.install import Refused, plan_install, render
+from appliance.journal import Journal
 from appliance.lending import Lending
 from appliance.live import LiveSite
 from appliance.match import Choice, choose
@@ -67,6 +68,7 @@ class BootDesk:
         self.store = store
         self.channels = channels
         self.clock = clock
+        self.journal = Journal(store.events)
         self.lending = Lending(live, tree, store, clock)
         self.followed = Followed(live, store, clock)
 
@@ -106,7 +108,7 @@ class BootDesk:
     ) -> None:
         """Add one entry to a machine's timeline."""
         event = Event(mac, self.clock(), stage, status, seconds, size_bytes, message[:MESSAGE_CHARACTERS])
-        self.store.events.add(event)
+        self.journal.add(event)
 
     def saw_address(self, mac: str, address: str) -> None:
         """Note where a machine is; DNS answers with it."""

@@ -248,7 +248,10 @@ def boot(asked: Up) -> None:
         stop = asyncio.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-        await servers.serve(stop)
+        try:
+            await servers.serve(stop)
+        finally:
+            services.desk.journal.close()
 
     # Every transfer and every connection holds a descriptor, and the usual limit is 1024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,5 +1,7 @@
 """Events: the timeline of a machine or a job, kept in the order they came."""
 
+from collections.abc import Sequence
+
 from appliance.model import Event
 from appliance.store.database import Database
 
@@ -12,26 +14,35 @@ class Events:
         self.database = database
 
     def add(self, event: Event) -> int:
+        """Keep an event; its number."""
+        return self.add_all((event,))
+
+    def add_all(self, events: Sequence[Event]) -> int:
+        """Keep some events, in their order, in one transaction; the number of the last, 0 without any."""
+        last = 0
         with self.database.change():
-            row = self.database.execute(
-                "INSERT INTO event (subject, at, stage, status, seconds, size_bytes, message)"
-                " VALUES (?,?,?,?,?,?,?)",
-                (
-                    event.subject,
-                    event.at,
-                    event.stage,
-                    event.status,
-                    event.seconds,
-                    event.size_bytes,
-                    event.message,
-                ),
-            )
-            self.database.execute(
-                "DELETE FROM event WHERE subject = ? AND id <= coalesce((SELECT id FROM event"
-                " WHERE subject = ? ORDER BY id DESC LIMIT 1 OFFSET ?), -1)",
-                (event.subject, event.subject, PER_SUBJECT),
-            )
-            return int(row.lastrowid or 0)
+            for event in events:
+                row = self.database.execute(
+                    "INSERT INTO event (subject, at, stage, status, seconds, size_bytes, message)"
+                    " VALUES (?,?,?,?,?,?,?)",
+                    (
+                        event.subject,
+                        event.at,
+                        event.stage,
+                        event.status,
+                        event.seconds,
+                        event.size_bytes,
+                        event.message,
+                    ),
+                )
+                last = int(row.lastrowid or 0)
+            for subject in sorted({event.subject for event in events}):
+                self.database.execute(
+                    "DELETE FROM event WHERE subject = ? AND id <= coalesce((SELECT id FROM event"
+                    " WHERE subject = ? ORDER BY id DESC LIMIT 1 OFFSET ?), -1)",
+                    (subject, subject, PER_SUBJECT),
+                )
+        return last
 
     def newest(self) -> int:
         """The number of the newest event of all, 0 when there is none."""

@@ -1,0 +1,84 @@
+"""Events of machines in a boot server's loop: in order, together, and none is lost at the end."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from appliance.journal import Journal
+from appliance.model import Event
+from appliance.store import Store
+from appliance.store.events import PER_SUBJECT
+
+MAC = "52:54:00:77:00:01"
+
+
+def event(stage: str, mac: str = MAC) -> Event:
+    return Event(mac, 1.0, stage, "done", None, None, "")
+
+
+def stages(store: Store, mac: str = MAC) -> list[str]:
+    return [one.stage for _, one in store.events.after(mac)]
+
+
+def test_outside_of_a_loop_an_event_is_written_at_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    Journal(store.events).add(event("offer"))
+    assert stages(store) == ["offer"]
+
+
+def test_in_a_loop_a_moment_is_one_transaction_and_keeps_its_order(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    statements: list[str] = []
+
+    async def boot() -> None:
+        journal = Journal(store.events)
+        store.database.connection.set_trace_callback(statements.append)
+        for number in range(50):
+            journal.add(event(f"stage-{number}"))
+        assert statements == []
+        while len(stages(store)) < 50:
+            await asyncio.sleep(0)
+
+    asyncio.run(boot())
+    assert stages(store) == [f"stage-{number}" for number in range(50)]
+    assert [one for one in statements if one.startswith("BEGIN")] == ["BEGIN IMMEDIATE"]
+
+
+def test_what_waits_is_written_when_the_server_ends(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+
+    async def boot() -> None:
+        journal = Journal(store.events)
+        journal.add(event("offer"))
+        journal.close()
+
+    asyncio.run(boot())
+    assert stages(store) == ["offer"]
+
+
+def test_a_store_that_cannot_be_written_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(tmp_path / "store.sqlite")
+
+    async def boot() -> None:
+        journal = Journal(store.events)
+        journal.add(event("offer"))
+        store.database.execute("PRAGMA query_only = ON")
+        journal.close()
+        store.database.execute("PRAGMA query_only = OFF")
+        journal.add(event("script"))
+        journal.close()
+
+    asyncio.run(boot())
+    assert stages(store) == ["script"]
+    assert sqlite3.OperationalError.__name__ in caplog.text
+
+
+def test_no_machine_fills_the_disk(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.sqlite")
+    last = store.events.add_all([event("offer")] * (PER_SUBJECT + 5) + [event("offer", "52:54:00:77:00:02")])
+    assert len(store.events.after(MAC)) == PER_SUBJECT
+    assert last == PER_SUBJECT + 6 and stages(store, "52:54:00:77:00:02") == ["offer"]
