@@ -20,7 +20,7 @@ def discover(*options: tuple[int, bytes], **fields: object) -> Packet:
 addresses = st.integers(0, 2**32 - 1).map(IPv4Address)
 texts = st.binary(max_size=63).map(lambda value: value.replace(b"\0", b""))
 options = st.dictionaries(
-    st.integers(1, 254).filter(lambda code: code not in (50, 53, 54, 57, 93)),
+    st.integers(1, 254).filter(lambda code: code not in (50, 51, 53, 54, 57, 93)),
     st.binary(max_size=600),
     max_size=8,
 )
