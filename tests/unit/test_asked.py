@@ -1,6 +1,8 @@
 """Names that real boot loaders ask for, as captures and their sources show them."""
 
+import re
 from ipaddress import IPv4Address
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +63,36 @@ ADDRESS = IPv4Address("10.99.0.160")
 )
 def test_a_name_is_read_as_its_boot_loader_means_it(name: str, asked: Asked | None) -> None:
     assert classify(name) == asked
+
+
+EXAMPLES = {
+    "MAC.ipxe": f"{MAC}.ipxe",
+    "grub.cfg-01-MAC": f"grub.cfg-01-{MAC}",
+    "grub.cfg-HEXIP": "grub.cfg-0A6300A0",
+    "grub/x86_64-efi/NAME.mod": "grub/x86_64-efi/http.mod",
+    "pxelinux.cfg/01-MAC": "pxelinux.cfg/01-52-54-00-77-00-01",
+    "HEXIP": "0A6300A0",
+    "HEXIP.SUN4U": "0A6300A0.SUN4U",
+    "r/RELEASE/kernel": "r/20260101-ab/kernel",
+    "SERIAL/start4.elf": "9ffefdef/start4.elf",
+}
+
+
+def documented() -> list[tuple[str, str]]:
+    """The names of the documentation's table, and who asks for them."""
+    text = (Path(__file__).parents[2] / "docs/netboot.md").read_text()
+    rows = text.partition("## What boot loaders may ask for")[2].splitlines()
+    cells = [row.split("|")[1:3] for row in rows if row.startswith("| `")]
+    whole = [(re.findall("`([^`]+)`", names)[0], who.strip()) for names, who in cells]
+    return [(EXAMPLES.get(name, name), who) for name, who in whole]
+
+
+@pytest.mark.parametrize(("name", "who"), documented())
+def test_the_documented_names_are_those_we_know(name: str, who: str) -> None:
+    asked = classify(name)
+    assert asked is not None
+    assert who == "these" or who.split()[-1].strip("()") in f"{asked.wanted.value} SPARC"
+
+
+def test_the_documented_table_is_found() -> None:
+    assert len(documented()) == 9
