@@ -30,11 +30,12 @@ class Followed:
     def strategy_of(self, mac: str, kind: str) -> Preference | None:
         if fixed := self.settings().strategy_of(mac):
             return Preference(fixed, Source.SITE)
-        if own := self._store.strategies.get(mac):
+        if own := self._store.strategies.get(f"{mac} {kind}"):
             return Preference(own, Source.MACHINE)
         alike = self._store.strategies.get(kind)
         return Preference(alike, Source.KIND) if alike else None
 
     def strategy_won(self, mac: str, kind: str, strategy: Strategy) -> None:
-        for subject in (mac, kind):
+        # UEFI and BIOS of one machine are two firmwares.
+        for subject in (f"{mac} {kind}", kind):
             self._store.strategies.put(subject, strategy, now=self._clock())

@@ -42,11 +42,11 @@ class Adapting:
     ) -> Strategy | None:
         """How the OFFER to a firmware is worded; tells a person when no way leads to a boot."""
         if client.role is not Role.FIRMWARE:
-            self._escalation.aside(client.mac)
+            self._escalation.aside(self._key(client.mac))
             return None
         self._kinds.put(client.mac, client.kind)
         offered = self._escalation.discover(
-            client.mac,
+            self._key(client.mac),
             xid=packet.xid,
             secs=packet.secs,
             now=self._clock(),
@@ -60,9 +60,13 @@ class Adapting:
             self._director.record(client.mac, Stage.OFFER, status="failed", message=text)
         return offered.strategy
 
+    def _key(self, mac: str) -> str:
+        """A machine as the firmware that asked last: one with UEFI and BIOS may try them in turn."""
+        return f"{mac} {self._kinds.get(mac) or ''}"
+
     def next_strategy(self, mac: str) -> Strategy | None:
         """What a machine is offered after the present strategy, None when nothing was offered."""
-        return self._escalation.following(mac)
+        return self._escalation.following(self._key(mac))
 
     def loops(self, client: Client) -> bool:
         """Whether a poor iPXE asks that fetched ours in this boot: it would load it for ever."""
@@ -77,11 +81,11 @@ class Adapting:
     def _progressed(self, mac: str, stage: Stage) -> None:
         now = self._clock()
         if stage is Stage.PROXY:
-            self._escalation.asked(mac, now)
+            self._escalation.asked(self._key(mac), now)
         if stage is not Stage.PROGRAM:
             return
         if self._chained.get(mac) is not None:
             self._chained.put(mac, now)
-        if followed := self._escalation.fetched(mac, now):
+        if followed := self._escalation.fetched(self._key(mac), now):
             log.info("%s follows the strategy %s", mac, followed.value)
             self._director.strategy_won(mac, self._kinds.get(mac) or "", followed)

@@ -133,7 +133,8 @@ def answer(
 ) -> Reply | Ignore:
     """Answer a packet that came from `sender` to `port`: 67 (an OFFER) or 4011 (an ACK).
 
-    `strategy` is how a firmware's OFFER is worded; None: as usual for such a client.
+    `strategy` is how a firmware's OFFER is worded; None: as usual for such a client. An answer is at most 2.5
+    times as long as what it answers, so forged requests are not worth sending.
     """
     if refusal := refuse(request, client, here, port=port, house=house):
         return refusal

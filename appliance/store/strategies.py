@@ -8,7 +8,7 @@ MOST = 20000
 
 
 class Strategies:
-    """By subject: a MAC, or the kind of a machine."""
+    """By subject: a kind of machine, or a MAC and a kind."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -55,6 +55,18 @@ def test_bios_begins_with_direct_and_ipxe_and_http_boot_are_left_alone() -> None
         lan.now += 4
 
 
+def test_a_machine_that_tries_uefi_and_bios_in_turn_is_offered_every_strategy_as_both() -> None:
+    lan = PxeLan()
+    offered: dict[tuple[tuple[int, bytes], ...], list[str]] = {UEFI: [], BIOS: []}
+    for xid in range(6):
+        firmware = BIOS if xid % 2 else UEFI
+        offered[firmware].append(lan.discover(*firmware, xid=xid))
+        lan.now += 40
+    assert offered == {UEFI: ["binl", "direct", "menu"], BIOS: ["direct", "binl", "menu"]}
+    lan.fetch()
+    assert [kind for _, kind, _ in lan.director.won] == ["PXEClient 52:54:00 0"]
+
+
 def test_after_a_full_cycle_one_event_names_the_options_for_the_other_server() -> None:
     lan = PxeLan()
     lan.ask(packet(MessageType.REQUEST, *UEFI, (54, FOREIGN.packed), (50, IPv4Address(ADDRESS).packed)))

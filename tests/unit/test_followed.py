@@ -52,6 +52,11 @@ def test_what_a_machine_followed_is_its_own_and_a_hint_for_its_kind(followed: Fo
     assert followed.strategy_of("52:54:00:77:00:03", KIND) == Preference(Strategy.DIRECT, Source.KIND)
 
 
+def test_what_a_machine_followed_as_uefi_says_nothing_of_it_as_bios(followed: Followed) -> None:
+    followed.strategy_won(MAC, KIND, Strategy.MENU)
+    assert followed.strategy_of(MAC, "PXEClient 52:54:00 0") is None
+
+
 def test_the_sites_word_counts_most_and_is_heard_while_running(
     followed: Followed, site: Path, clock: Clock
 ) -> None:
@@ -71,7 +76,7 @@ def test_made_up_machines_do_not_fill_the_store(
         followed.strategy_won(f"02:00:00:00:00:{number:02x}", KIND, Strategy.BINL)
     rows = Store(tmp_path / "store.sqlite").database.rows("SELECT subject FROM strategy")
     assert len(rows) == 10
-    assert followed.strategy_of("02:00:00:00:00:1d", "") is not None
+    assert followed.strategy_of("02:00:00:00:00:1d", KIND) == Preference(Strategy.BINL, Source.MACHINE)
 
 
 def test_the_example_says_nothing_of_its_networks(site: Path) -> None:
