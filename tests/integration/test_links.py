@@ -1,5 +1,6 @@
 """Several links, real sockets: every machine is answered by the interface it is heard on."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,7 +201,7 @@ def test_a_port_that_is_taken_when_a_link_comes_is_tried_again(
 # The largest packet of a link.
 
 
-@pytest.mark.parametrize(("mtu", "blksize"), [(9000, 1468), (1500, 1468), (1400, 1368), (600, 568)])
+@pytest.mark.parametrize(("mtu", "blksize"), [(9000, 8192), (1500, 1468), (1400, 1368), (600, 568)])
 def test_tftp_blocks_fit_into_one_packet_of_the_link(
     net: Yard, tmp_path: Path, mtu: int, blksize: int
 ) -> None:
@@ -222,9 +223,13 @@ def test_a_changed_mtu_counts_from_then_on(net: Yard, tmp_path: Path) -> None:
     net.wire(("server", "eth0", "10.78.0.2/24"), ("client", "eth0", "10.78.0.3/24"))
 
     def told() -> bytes:
+        """The answer to a request; nothing when it came while the link was opened anew."""
         with port(net.room("client"), 0, address="10.78.0.3") as asking:
+            asking.settimeout(1)
             asking.sendto(b"\0\1snponly.efi\0octet\0blksize\0" + b"8192\0", ("10.78.0.2", 69))
-            return asking.recv(65536)
+            with contextlib.suppress(TimeoutError):
+                return asking.recv(65536)
+        return b""
 
     with serving(net.room("server"), tmp_path / "boot", "eth0"):
         assert told() == b"\0\6blksize\x001468\0"
@@ -234,3 +239,30 @@ def test_a_changed_mtu_counts_from_then_on(net: Yard, tmp_path: Path) -> None:
             seconds=DEADLINE_SECONDS,
             what="smaller blocks are agreed on",
         )
+
+
+def test_a_machine_behind_a_smaller_mtu_gets_small_blocks_when_it_asks_again(
+    net: Yard, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    net.wire(("server", "eth0", "10.78.0.2/24"), ("client", "eth0", "10.78.0.3/24"))
+    # What is larger is lost without a word, as in a switch between two cards that do not agree.
+    net.ip("client", "link set eth0 mtu 1000")
+
+    def first_block() -> int | None:
+        """How long it is; None when it does not come however often the OACK is acknowledged."""
+        with port(net.room("client"), 0, address="10.78.0.3") as asking:
+            asking.sendto(b"\0\1snponly.efi\0octet\0blksize\0" + b"1468\0", ("10.78.0.2", 69))
+            answer, sender = asking.recvfrom(65536)
+            assert answer.startswith(b"\0\6")
+            asking.settimeout(0.1)
+            for _ in range(5):
+                asking.sendto(b"\0\4\0\0", sender)
+                with contextlib.suppress(TimeoutError):
+                    return len(asking.recv(65536)) - 4
+        return None
+
+    with serving(net.room("server"), tmp_path / "boot", "eth0"):
+        assert first_block() is None
+        length = wait_until(first_block, seconds=DEADLINE_SECONDS, what="a block that fits comes")
+    assert length == 512
+    assert "is the MTU the same everywhere?" in caplog.text
