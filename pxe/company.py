@@ -11,10 +11,11 @@ from ipaddress import IPv4Address
 from appliance.dhcp_settings import DhcpSettings
 from appliance.errors import Problem
 from pxe.dhcp import NOBODY, MessageType, Packet
+from pxe.diagnosis import Seen
 from pxe.full import find_subnet
 from pxe.full_server import FullServer
 from pxe.links import Link
-from pxe.probe import Seen, collect, discover, hardware_address, listening, received, shouting
+from pxe.probe import collect, discover, hardware_address, listening, received, shouting
 
 log = logging.getLogger(__name__)
 

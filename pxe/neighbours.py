@@ -121,7 +121,7 @@ class Neighbours:
         one = self._icmp
         self._number = (self._number + 1) & 0xFFFF
         body = _ECHO.pack(8, 0, 0, os.getpid() & 0xFFFF, self._number)
-        datagram = body[:2] + _checksum(body).to_bytes(2, "big") + body[4:]
+        datagram = body[:2] + checksum(body).to_bytes(2, "big") + body[4:]
         return lambda: _send(one, datagram, (str(address), 0))
 
     def _hear_echo(self, one: socket.socket) -> None:
@@ -153,8 +153,8 @@ def _waiting(one: socket.socket) -> list[bytes]:
     return found
 
 
-def _checksum(data: bytes) -> int:
-    """RFC 1071, for an even number of bytes."""
+def checksum(data: bytes) -> int:
+    """The checksum of RFC 1071, of an even number of bytes."""
     total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF

@@ -9,7 +9,6 @@ import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from appliance.errors import Problem
@@ -25,6 +24,7 @@ from pxe.dhcp import (
     Option,
     Packet,
 )
+from pxe.diagnosis import Seen
 from pxe.malformed import Malformed
 
 PXE_ARCHITECTURES = (0, 7, 11, 16)
@@ -55,25 +55,6 @@ _TO_CLIENTS = (
     (0x06, 0, 0, 0xFFFF),
     (0x06, 0, 0, 0),
 )
-
-
-@dataclass(frozen=True)
-class Seen:
-    """An OFFER and how it came."""
-
-    packet: Packet
-    sender: IPv4Address
-    """Source of its IP packet; a relay's address, when one forwarded it."""
-    mac: str
-    arch: int
-    """The architecture that was asked for."""
-    seconds: float
-    """From the question to the answer."""
-
-    @property
-    def server(self) -> IPv4Address:
-        """Who calls itself its server (option 54), else who sent it."""
-        return self.packet.server or self.sender
 
 
 def hardware_address(interface: str) -> bytes:

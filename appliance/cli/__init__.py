@@ -12,6 +12,7 @@ from appliance import daemon, demo
 from appliance.cli import (
     bootprograms,
     cluster,
+    doctor,
     explain,
     failure,
     gc,
@@ -87,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
     for group in (
         bootprograms,
         cluster,
+        doctor,
         explain,
         failure,
         gc,

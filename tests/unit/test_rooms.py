@@ -28,6 +28,11 @@ PURE = (
     "appliance/forecast.py",
     "appliance/dhcp_settings.py",
     "appliance/leases.py",
+    "appliance/findings.py",
+    "appliance/firewall.py",
+    "appliance/listeners.py",
+    "appliance/host_checks.py",
+    "pxe/diagnosis.py",
     "pxe/dhcp.py",
     "pxe/links.py",
     "pxe/netlink.py",
@@ -88,10 +93,10 @@ ACTING = {
     "threading",
 }
 ALLOWED_FROM_APPLIANCE = {
-    "boot", "channels", "compile_host", "console", "deadline", "dhcp_settings", "dns_settings", "durable",
-    "enter", "errors", "facts", "install", "kconfig", "kernel_choice", "lab", "leases", "model",
-    "net_settings", "overlays", "run", "sandbox", "secure_boot", "site", "site_cluster", "stages",
-    "statement", "store", "strategies", "tftp_settings", "timeline", "vm",
+    "boot", "channels", "compile_host", "console", "deadline", "dhcp_settings", "dns_settings",
+    "durable", "enter", "errors", "facts", "findings", "install", "kconfig", "kernel_choice", "lab",
+    "leases", "model", "net_settings", "overlays", "run", "sandbox", "secure_boot", "site",
+    "site_cluster", "stages", "statement", "store", "strategies", "tftp_settings", "timeline", "vm",
 }  # fmt: skip
 
 
