@@ -19,6 +19,7 @@ NET = Keys(
         "strategy": Keys({ANY: Kind.TEXT}),
         "vendor_classes": Kind.WORDS,
         "raspberry_pi": Kind.TEXT,
+        "admission": Kind.INTEGER,
     }
 )
 # IFNAMSIZ is 16 with the NUL; the kernel refuses slashes and white space (dev_valid_name).
@@ -38,6 +39,8 @@ class NetSettings:
     """Prefixes of option 60 that are answered like PXEClient, with the prefix echoed."""
     raspberry_pi: Path | None = None
     """The directory of a Raspberry Pi's boot files."""
+    admission: int = 0
+    """How many machines fetch kernel and installer at a time; 0: what the network can serve."""
     beside_dhcp: bool = False
     """Port 67 is left to a DHCP server on this host, whichever of the two starts first."""
     rarp: Mapping[str, IPv4Address] = field(default_factory=dict)
@@ -63,6 +66,8 @@ def read_net(table: Mapping[str, Any], file: Path, complaints: list[str]) -> Net
         for name in classes
         if not (3 <= len(name) <= 64 and name.isascii() and name.isprintable())
     ]
+    if table.get("admission", 0) < 0:
+        complaints.append(f"{file}: net.admission: expected 0 or more machines, got {table['admission']}")
     pi = (file.parent / table["raspberry_pi"]).resolve() if "raspberry_pi" in table else None
     if pi and not pi.is_dir():
         complaints.append(f"{file}: net.raspberry_pi: {pi} is no directory")
@@ -71,6 +76,7 @@ def read_net(table: Mapping[str, Any], file: Path, complaints: list[str]) -> Net
         strategies=strategies,
         vendor_classes=tuple(dict.fromkeys((*VENDOR_CLASSES, *classes))),
         raspberry_pi=pi,
+        admission=table.get("admission", 0),
         beside_dhcp=table.get("beside_dhcp", False),
         rarp=_read_rarp(table.get("rarp", {}), file, complaints),
     )

@@ -22,8 +22,9 @@ from pxe.director import Director
 from pxe.malformed import printable
 from pxe.names import Names, stage_of
 from pxe.policy import Here
-from pxe.script import script_of
+from pxe.script import script_of, wait_script
 from pxe.sightings import Sightings
+from pxe.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +47,17 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+:-]{0,200}")
 _TYPES = {".efi": "application/efi", ".iso": "application/vnd.efi-iso", ".img": "application/vnd.efi-img"}
 
 
-def application(director: Director, boot_dir: Path, sightings: Sightings) -> web.Application:
-    """The web application; it logs what requests did and tells machines the address they came to."""
-    files = _Files(director, boot_dir, sightings)
+def application(
+    director: Director,
+    boot_dir: Path,
+    sightings: Sightings,
+    interfaces: Callable[[], tuple[str, ...]] = lambda: (),
+) -> web.Application:
+    """The web application; it logs what requests did and tells machines the address they came to.
+
+    `interfaces`: those it is reached by; how many machines fetch at a time depends on their speed.
+    """
+    files = _Files(director, boot_dir, sightings, Turns(director, interfaces))
     posts = _Posts(director, sightings)
     # A larger body is refused with 413 as soon as it is read.
     app = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard])
@@ -107,7 +116,8 @@ def _asker(request: web.Request) -> str:
 
 
 class _Files:
-    def __init__(self, director: Director, boot_dir: Path, sightings: Sightings) -> None:
+    def __init__(self, director: Director, boot_dir: Path, sightings: Sightings, turns: Turns) -> None:
+        self._turns = turns
         self._director = director
         self._names = Names(director, boot_dir, sightings)
         self._sightings = sightings
@@ -129,7 +139,7 @@ class _Files:
             case ["r", release, name]:
                 path = self._director.release_file(release, name)
                 if name not in TIMED or not (mac := _asker(request)):
-                    return self._file(request, path, headers=FOR_EVER)
+                    return self._install_file(request, path)
                 self._check_gate(mac, name)
                 return self._file(request, path, stage=Stage(name), mac=mac, headers=FOR_EVER)
             # An index without a URI line means places below the release itself.
@@ -145,6 +155,18 @@ class _Files:
                 return self._file(request, self._director.toolchain_file(name), headers=FOR_EVER)
         # Boot loaders look beside themselves and at the root for what they are to do.
         return self._boot(request, "/".join(parts))
+
+    def _install_file(self, request: web.Request, path: Path | None) -> web.StreamResponse:
+        """A file of a release for an installer, which may have to wait for its turn."""
+        who = self._turns.install(request) if path else ""
+        if not who or path is None:
+            return self._file(request, path, headers=FOR_EVER)
+        return _WatchedFile(
+            path,
+            _headers(path, FOR_EVER),
+            began=lambda: self._turns.installs(who),
+            ended=lambda size, seconds: self._turns.installed(who),
+        )
 
     def _boot(self, request: web.Request, name: str) -> web.StreamResponse:
         asked = classify(name)
@@ -170,13 +192,28 @@ class _Files:
             raise web.HTTPMethodNotAllowed(request.method, ["GET"])
         firmware = self._sightings.firmware_of(mac)
         here = _here(request)
-        target, text = script_of(self._director, mac, firmware, here)
         if request.remote:
             self._sightings.saw_address(mac, request.remote)
+        if text := self._waits(request, mac, here):
+            return web.Response(text=text, headers=NEVER_KEPT)
+        target, text = script_of(self._director, mac, firmware, here)
         log.info("%s gets its script: %s, %s", mac, type(target).__name__, printable(target.reason))
         self._director.record(mac, Stage.SCRIPT, size_bytes=len(text), message=target.reason)
         self._sightings.finished(mac, Stage.SCRIPT)
         return web.Response(text=text, headers=NEVER_KEPT)
+
+    def _waits(self, request: web.Request, mac: str, here: Here) -> str:
+        """The script for a machine whose turn has not come; empty: it may go on."""
+        if not isinstance(self._director.boot_target(mac, self._sightings.firmware_of(mac)), NetBoot):
+            return ""
+        turn = self._turns.script(mac, request.query.get("since", ""))
+        self._sightings.progressed(mac, Stage.SCRIPT)
+        if turn.admitted:
+            return ""
+        if turn.first:
+            said = f"waits for its turn, {turn.before} come first"
+            self._director.record(mac, Stage.SCRIPT, status="note", message=said)
+        return wait_script(mac, here, seconds=turn.wait_seconds, before=turn.before, since=turn.since)
 
     def _check_gate(self, mac: str, name: str) -> None:
         """Whoever asks for a kernel as a machine gets it only while that machine is to boot it.
@@ -208,37 +245,61 @@ class _Files:
         """A file; with `stage` that stage of the boot of `mac` is fetched with it."""
         if path is None or not path.is_file():
             raise web.HTTPNotFound(text="no such file\n", headers=NEVER_KEPT)
-        headers = {"Content-Type": _TYPES.get(path.suffix, "application/octet-stream"), **(headers or {})}
+        headers = _headers(path, headers)
         if stage is None or request.method != "GET":
             return web.FileResponse(path, headers=headers)
+        if stage in TIMED:
+            self._turns.kernel(mac, request)
         self._sightings.progressed(mac, stage)
         said = path.name if stage is Stage.PROGRAM else ""
 
-        def sent(size: int | None, seconds: float) -> None:
+        def began() -> None:
+            if stage in TIMED:
+                self._turns.began(mac)
+
+        def ended(size: int | None, seconds: float) -> None:
+            if stage in TIMED:
+                self._turns.ended(mac, last=stage is Stage.INSTALLER and size is not None)
+            if size is None:
+                return
             log.info("%s got %s, %s bytes in %.2f s", mac, path.name, size, seconds)
             self._director.record(mac, stage, size_bytes=size, seconds=seconds, message=said)
             self._sightings.finished(mac, stage)
 
-        return _TimedFile(path, headers, sent)
+        return _WatchedFile(path, headers, began=began, ended=ended)
 
 
-class _TimedFile(web.FileResponse):
-    """A file that says when all of it was sent."""
+def _headers(path: Path, more: Mapping[str, str] | None) -> Mapping[str, str]:
+    return {"Content-Type": _TYPES.get(path.suffix, "application/octet-stream"), **(more or {})}
+
+
+class _WatchedFile(web.FileResponse):
+    """A file that says when it is sent and was: its bytes and seconds, or None when not all of it was."""
 
     def __init__(
-        self, path: Path, headers: Mapping[str, str], sent: Callable[[int | None, float], None]
+        self,
+        path: Path,
+        headers: Mapping[str, str],
+        *,
+        began: Callable[[], None],
+        ended: Callable[[int | None, float], None],
     ) -> None:
         super().__init__(path, headers=headers)
-        self._sent = sent
+        self._began = began
+        self._ended = ended
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         clock = asyncio.get_running_loop().time
         started = clock()
-        # Preparing a FileResponse sends the file.
-        writer = await super().prepare(request)
-        # Of a file fetched in ranges each part would be a stage of its own: only a whole one counts.
-        if self.status == 200:
-            self._sent(self.content_length, clock() - started)
+        size = None
+        self._began()
+        try:
+            # Preparing a FileResponse sends the file.
+            writer = await super().prepare(request)
+            # Of a file fetched in ranges each part would be a stage of its own: only a whole one counts.
+            size = self.content_length if self.status == 200 else None
+        finally:
+            self._ended(size, clock() - started)
         return writer
 
 

@@ -9,6 +9,9 @@ from pxe.policy import UEFI_LOCAL_PROGRAM, Here
 
 ATTEMPTS = 5
 PAUSE_SECONDS = 2
+AWAY_ATTEMPTS = 60
+AWAY_SECONDS = 5
+"""Between attempts to reach a server that is being started again."""
 
 _MAGIC = "#!ipxe"
 
@@ -35,6 +38,23 @@ def render(target: BootTarget, mac: str, here: Here) -> str:
             lines = _local(reason, here)
         case Silence(reason):
             lines = [f"echo DistServer: nothing to boot: {plain(reason)}", "exit 1"]
+    return "\n".join([_MAGIC, *lines, ""])
+
+
+def wait_script(mac: str, here: Here, *, seconds: int, before: int, since: float) -> str:
+    """A script that waits for the machine's turn: what it may boot is decided anew when it asks again.
+
+    While the server is away it goes on asking for some minutes.
+    """
+    others = f"{before} machine{'' if before == 1 else 's'}"
+    again = f"chain --replace --autofree {here.url}/boot/{mac}.ipxe?since={since:.0f}"
+    lines = [
+        f"echo DistServer: {others} to wait for, asking again in {seconds} s",
+        f"sleep {seconds}",
+        *[f"{again} || sleep {AWAY_SECONDS}"] * AWAY_ATTEMPTS,
+        "echo DistServer: giving up, booting the next device",
+        "exit 1",
+    ]
     return "\n".join([_MAGIC, *lines, ""])
 
 

@@ -174,7 +174,7 @@ class Servers:
         """Answer machines on what `open` opened, and what changes, until `stop` is set; then close it."""
         assert self._changes
         changes = self._changes
-        app = application(self._director, self._boot_dir, self._sightings)
+        app = application(self._director, self._boot_dir, self._sightings, lambda: tuple(self._stations))
         runner = web.AppRunner(app, access_log=None, logger=protocol_log)
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()

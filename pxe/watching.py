@@ -57,13 +57,11 @@ class Watching:
         strategy = self._next_strategy(stall.mac) if stall.after in _STRATEGIC else None
         return f"; if it asks again and again it is offered the strategy {strategy.value}" if strategy else ""
 
-    def waits(self, mac: str) -> None:
-        """A machine was told to wait for its turn."""
-        self._stalls.waits(mac, self._clock())
-
     def _began(self, mac: str, stage: Stage) -> None:
         if stage is Stage.HELLO:
             self._stalls.ended(mac)
+        elif stage is Stage.SCRIPT:
+            self._stalls.waits(mac, self._clock())
         elif stage in _TRANSFERS:
             self._stalls.began(mac, stage, self._clock())
 

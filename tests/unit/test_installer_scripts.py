@@ -28,6 +28,12 @@ MIB = 1024 * 1024
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if "X-Waits" in self.headers and self.server.refusals:
+            self.server.refusals -= 1
+            self.send_response(503, "Come Again In 7")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         data = self.server.files.get(self.path)
         if data is None:
             self.send_error(404)
@@ -70,6 +76,8 @@ class Server(ThreadingHTTPServer):
         }
         self.posted: list[tuple[str, str]] = []
         self.asked: list[tuple[str, int]] = []
+        self.refusals = 0
+        """How often a client that can wait is told to come again first."""
 
     @property
     def url(self) -> str:
@@ -386,6 +394,17 @@ def test_a_broken_transfer_goes_on_where_it_stopped(
     trusting.sh("set -e; verify_release; fetch stage $work/got")
     assert (trusting.path / "got").read_bytes() == b"s" * 5000
     assert (f"/r/{RELEASE}/stage", 3000) in server.asked
+
+
+def test_an_installer_that_is_told_to_wait_waits_as_often_as_it_is_told(
+    trusting: Box, keys: Path, server: Server, tmp_path: Path
+) -> None:
+    publish(server, keys, tmp_path, stage=b"s" * 5000)
+    trusting.sh("set -e; verify_release")
+    server.refusals = 4  # fetch_tries is 2
+    said = trusting.sh("sleep() { echo slept $1; }; set -e; verify_release; fetch stage $work/got").stdout
+    assert said.count("slept 7\n") == 4
+    assert (trusting.path / "got").read_bytes() == b"s" * 5000
 
 
 def test_leftovers_of_another_file_are_not_mixed_in(

@@ -43,6 +43,7 @@ PURE = (
     "pxe/rarp.py",
     "pxe/client.py",
     "pxe/policy.py",
+    "pxe/admission.py",
     "pxe/stalls.py",
     "pxe/imitation.py",
     "pxe/programs.py",

@@ -4,7 +4,7 @@ import pytest
 
 from appliance.model import LocalBoot, NetBoot, Silence
 from pxe.policy import Here
-from pxe.script import ATTEMPTS, plain, render
+from pxe.script import ATTEMPTS, plain, render, wait_script
 
 HERE = Here(IPv4Address("10.77.0.2"), 8080)
 MAC = "52:54:00:77:00:01"
@@ -67,3 +67,15 @@ def test_a_reason_can_not_run_anything(text: str, printed: str) -> None:
 def test_arguments_can_not_run_anything() -> None:
     text = render(NetBoot("1", "quiet || shell\nshell ${password}", "armed"), MAC, HERE)
     assert "initrd=installer quiet shell shell password} || goto" in text
+
+
+def test_a_machine_that_must_wait_is_told_how_long_and_asks_again_even_while_the_server_is_away() -> None:
+    lines = wait_script(MAC, HERE, seconds=7, before=1, since=1000.4).splitlines()
+    again = f"chain --replace --autofree {HERE.url}/boot/{MAC}.ipxe?since=1000 || sleep 5"
+    assert lines[:4] == [
+        "#!ipxe",
+        "echo DistServer: 1 machine to wait for, asking again in 7 s",
+        "sleep 7",
+        again,
+    ]
+    assert lines.count(again) == 60 and lines[-1] == "exit 1"

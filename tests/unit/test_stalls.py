@@ -157,6 +157,6 @@ def test_a_machine_that_waits_for_its_turn_does_not_stand_still() -> None:
     watched.sightings.finished(MAC, Stage.SCRIPT)
     for _ in range(10):
         watched.clock.now += 30
-        watched.watching.waits(MAC)
+        watched.sightings.progressed(MAC, Stage.SCRIPT)
         watched.watching.look()
     assert not watched.director.records

@@ -10,8 +10,13 @@ download() { # URL, file: resumes, and waits for a server that is away
 	pause=1
 	while :; do
 		before=$(file_size "$2")
-		if timeout "$fetch_seconds" wget -q -c -O "$2" "$1" 2>"$work/wget.error"; then
+		if timeout "$fetch_seconds" wget -q -c --header "X-Waits: 1" -O "$2" "$1" 2>"$work/wget.error"; then
 			return 0
+		fi
+		if seconds=$(told_to_wait); then
+			echo "fetching $1: others come first; again in $seconds s"
+			sleep "$seconds"
+			continue
 		fi
 		# Octets that arrived are progress: the count of tries starts again.
 		if [ "$(file_size "$2")" -gt "$before" ]; then
@@ -24,6 +29,11 @@ download() { # URL, file: resumes, and waits for a server that is away
 		sleep "$pause"
 		pause=$(grow "$pause")
 	done
+}
+
+told_to_wait() { # how many seconds, when the server said so; busybox wget shows an error's first line only
+	said=$(sed -n 's/.* 503 Come Again In \([0-9]\{1,3\}\)[^0-9]*$/\1/p' "$work/wget.error")
+	[ -n "$said" ] && echo "$said"
 }
 
 file_size() {
