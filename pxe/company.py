@@ -50,8 +50,11 @@ def refuse_company(links: Collection[Link], settings: DhcpSettings) -> None:
 class Watch:
     """Listens to what is answered to machines on the links of full DHCP, and asks now and then itself."""
 
-    def __init__(self, full: FullServer, links: Callable[[], Collection[Link]]) -> None:
+    def __init__(
+        self, full: FullServer, links: Callable[[], Collection[Link]], ask_seconds: float = ASK_SECONDS
+    ) -> None:
         self._full = full
+        self._ask_seconds = ask_seconds
         self._links = links
         self._open: dict[Link, ExitStack] = {}
         self._shouts: dict[Link, Callable[[Packet], None]] = {}
@@ -64,12 +67,12 @@ class Watch:
                 try:
                     self._follow()
                     now = asyncio.get_running_loop().time()
-                    if now >= asked_at + ASK_SECONDS:
+                    if now >= asked_at + self._ask_seconds:
                         self.ask()
                         asked_at = now
                 except Exception:
                     log.exception("watching for other DHCP servers")
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(min(LOOK_SECONDS, self._ask_seconds))
         finally:
             for link in list(self._open):
                 self._leave(link)

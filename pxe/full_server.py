@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Protocol
@@ -16,7 +16,7 @@ from pxe.director import Director
 from pxe.full import Decision, Exhausted, Guest, Scene, answer_full, subnet_of
 from pxe.leases import QUARANTINE_SECONDS, Leases
 from pxe.links import Link
-from pxe.neighbours import Neighbours
+from pxe.neighbours import Heard, Neighbours
 from pxe.policy import Here, Ignore, Reply
 from pxe.recent import Recent
 from pxe.sightings import Sightings
@@ -45,6 +45,16 @@ class Registry(Protocol):
 
     def keep(self, leases: Sequence[Lease]) -> None:
         """Write leases; when it returns they outlive the process and the power."""
+
+
+class Asking(Protocol):
+    """Finds out who has an address."""
+
+    def ask(self, address: IPv4Address, link: Link, heard: Heard) -> None:
+        """Calls `heard` once, soon: with who has it, or None."""
+
+    def close(self) -> None:
+        """No `heard` is called any more."""
 
 
 class SteadyClock:
@@ -81,11 +91,21 @@ class FullServer:
     transaction, forced to the disk once, and only then the ACKs leave.
     """
 
-    def __init__(self, registry: Registry, director: Director, sightings: Sightings) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        director: Director,
+        sightings: Sightings,
+        *,
+        asking: Asking | None = None,
+        links: Callable[[], Collection[Link]] = tuple,
+    ) -> None:
+        """`links` are those that are served: none of their addresses is another server's."""
         self._registry = registry
         self._director = director
         self._sightings = sightings
-        self._neighbours = Neighbours()
+        self._neighbours = asking or Neighbours()
+        self._links = links
         kept = registry.kept()
         self._leases = Leases(kept)
         self._clock = SteadyClock(max((lease.since for lease in kept), default=0.0))
@@ -108,10 +128,11 @@ class FullServer:
 
     def receive(self, visit: Visit) -> None:
         """Handle one packet that `serves` took."""
-        server = visit.packet.server
-        if visit.packet.message_type == MessageType.REQUEST and server not in (None, visit.here.address):
+        server, kind = visit.packet.server, visit.packet.message_type
+        ours = {None, visit.here.address, *(link.address for link in self._links())}
+        if kind == MessageType.REQUEST and server not in ours:
             self.foreign(server, visit.link, f"{visit.client.mac or 'a machine'} takes its offer")
-        if visit.client.mac not in self._probing:
+        if kind != MessageType.DISCOVER or visit.client.mac not in self._probing:
             self._act(self._decide(visit), visit, conflicts=0)
 
     def foreign(self, server: IPv4Address | None, link: Link, evidence: str) -> None:

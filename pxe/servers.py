@@ -114,7 +114,7 @@ class Servers:
         self._maker = maker
         self._sightings = Sightings(director.saw_address)
         self._names = Names(director, boot_dir, self._sightings)
-        self._full = FullServer(registry, director, self._sightings) if registry else None
+        self._full = FullServer(registry, director, self._sightings, links=self._served) if registry else None
         self._watch = Watch(self._full, self._served) if self._full else None
         self._responder = Responder(
             director,

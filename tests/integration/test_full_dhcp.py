@@ -1,5 +1,6 @@
 """Full DHCP by the real boot process in a namespace, asked by real DHCP clients in others."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from appliance.deadline import wait_until
+from appliance.dhcp_settings import DhcpSettings
 from appliance.errors import Problem
 from appliance.lab import APPLIANCE_ADDRESS, DHCP_ADDRESS, Lan, foreign_dhcp, lan, wait_for_port
 from appliance.leases import Lease, LeaseState
@@ -24,10 +26,13 @@ from appliance.run import Argument, run, running
 from appliance.site import read_site
 from appliance.store import Store
 from pxe import dhcp
-from pxe.company import refuse_company
+from pxe.company import Watch, refuse_company
 from pxe.dhcp import MessageType, Packet
-from pxe.full_server import SUBJECT
+from pxe.full import Guest
+from pxe.full_server import SUBJECT, FullServer
 from pxe.servers import Network
+from pxe.sightings import Sightings
+from tests.fake_director import FakeDirector
 from tests.integration.netyard import inside
 
 CLIENT, SECOND, RELAY = "client", "second", "relay"
@@ -278,14 +283,13 @@ def acknowledged(answers: Sequence[bytes]) -> dict[IPv4Address, str]:
     return found
 
 
-@pytest.mark.parametrize("after", [1, 40])
-def test_what_was_acknowledged_is_in_the_store_after_sigkill(office: Office, after: int) -> None:
+def test_what_was_acknowledged_is_in_the_store_after_sigkill(office: Office) -> None:
     addresses = [IPv4Address("10.77.0.100") + number for number in range(100)]
     with relay(office) as wire:
         with office.served() as server:
             for number, address in enumerate(addresses):
                 wire.sendto(wish(number, address), (APPLIANCE_ADDRESS, 67))
-            answers = [wire.recv(2048) for _ in range(after)]
+            answers = [wire.recv(2048) for _ in range(40)]
             os.kill(server.pid, signal.SIGKILL)
             server.wait()
         wire.settimeout(0.2)
@@ -295,7 +299,7 @@ def test_what_was_acknowledged_is_in_the_store_after_sigkill(office: Office, aft
         except TimeoutError:
             pass
         told = acknowledged(answers)
-        assert len(told) >= after
+        assert len(told) >= 40
         kept = {lease.address: lease.mac for lease in office.leases()}
         assert told.items() <= kept.items()
         # The next process knows them: nobody else gets one of these addresses.
@@ -364,3 +368,42 @@ def test_a_server_that_comes_later_raises_an_alarm(office: Office, tmp_path: Pat
             client.wait_for("bound")
             office.wait_for(f"another DHCP server, {DHCP_ADDRESS}, answers on eth0")
     assert any(DHCP_ADDRESS in said for said in office.alarms())
+
+
+class Lonely:
+    """A registry without machines or leases."""
+
+    def __init__(self, settings: DhcpSettings) -> None:
+        self._settings = settings
+
+    def settings(self) -> DhcpSettings:
+        return self._settings
+
+    def guest(self, mac: str) -> Guest:
+        return Guest(known=False)
+
+    def kept(self) -> Sequence[Lease]:
+        return ()
+
+    def keep(self, leases: Sequence[Lease]) -> None:
+        raise AssertionError("nobody asked for an address")
+
+
+def test_a_server_that_no_machine_asked_yet_is_found_by_asking(office: Office, tmp_path: Path) -> None:
+    director = FakeDirector()
+    full = FullServer(Lonely(read_site(office.site).dhcp), director, Sightings(director.saw_address))
+
+    async def watch() -> None:
+        with inside(office.lan.namespace("appliance")):
+            links = Network(("eth0",)).links()
+            watching = asyncio.create_task(Watch(full, lambda: links, ask_seconds=0.2).run())
+            async with asyncio.timeout(SECONDS):
+                while not director.records:
+                    await asyncio.sleep(0.05)
+            watching.cancel()
+
+    with foreign_dhcp(office.lan, tmp_path / "dnsmasq.log"):
+        asyncio.run(watch())
+    (alarm,) = director.records
+    assert (alarm.mac, alarm.stage) == (SUBJECT, "foreign")
+    assert DHCP_ADDRESS in alarm.message and "offers 10.77.0." in alarm.message

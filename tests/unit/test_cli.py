@@ -3,11 +3,13 @@
 import re
 import shutil
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 from appliance.cli import main, parser
+from appliance.leases import Lease, LeaseState
 from appliance.model import FailureKind, Held, Origin, Package, Release, Tree
 from appliance.overlays import HOME, example_site
 from appliance.services import Services
@@ -124,3 +126,19 @@ def test_repositories_are_shown_without_being_synchronised(
     assert "never" in said
     assert main([*before, "sync", *site, "gentoo"]) == 1
     assert "has no repository gentoo" in capsys.readouterr().err
+
+
+def test_leases_are_listed_with_the_machine_and_how_long_they_last(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    desk = Services(Path(site[1]), Tree(Path(before[1])))
+    desk.add_machine(MAC, name="web1")
+    now = desk.clock()
+    lease = Lease(IPv4Address("10.0.0.9"), MAC, LeaseState.BOUND, now, now + 7300, host="gentoo")
+    over = replace(lease, address=IPv4Address("10.0.0.10"), expires=now - 1)
+    desk.store.leases.keep([over, lease])
+    assert main([*before, "lease", "list", *site]) == 0
+    said = capsys.readouterr().out
+    assert re.search(rf"10\.0\.0\.9 +{MAC} +web1 +bound +2 h.* gentoo", said)
+    assert re.search(rf"10\.0\.0\.10 +{MAC} +web1 +expired +gentoo", said)
