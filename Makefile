@@ -4,7 +4,9 @@ VENV := .venv
 PYTHON ?= /usr/bin/python3
 FIRMWARE ?= uefi
 
-.PHONY: demo test lint bench bench-farm bench-net setup lock clean
+SECONDS_EACH := $(or $(SECONDS),60)
+
+.PHONY: demo test lint fuzz bench bench-farm bench-net setup lock clean
 
 demo: setup
 	$(VENV)/bin/distserver demo --firmware $(FIRMWARE)
@@ -29,6 +31,10 @@ bench-farm: setup
 # CASES="tftp storm/50" for some of them.
 bench-net: setup
 	@$(VENV)/bin/python -m tests.benches_net $(CASES)
+
+# SECONDS=600 for each of the targets, TARGETS="dhcp dns" for some of them.
+fuzz: setup
+	@$(VENV)/bin/python -m tests.fuzz --seconds $(SECONDS_EACH) $(TARGETS)
 
 setup: $(VENV)/ready
 

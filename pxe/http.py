@@ -1,6 +1,7 @@
 """Serves boot programs, scripts and releases over HTTP, and takes what installers post."""
 
 import asyncio
+import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -61,11 +62,11 @@ def application(
     posts = _Posts(director, sightings)
     # A larger body is refused with 413 as soon as it is read.
     app = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard])
-    app.router.add_post("/hello", posts.hello)
-    app.router.add_post("/plan", posts.plan)
-    app.router.add_post("/event", posts.event)
-    app.router.add_post("/cluster/hello", posts.cluster_hello)
-    app.router.add_get("/{path:.*}", files.get)
+    app.router.add_post("/hello", posts.hello, expect_handler=_expect)
+    app.router.add_post("/plan", posts.plan, expect_handler=_expect)
+    app.router.add_post("/event", posts.event, expect_handler=_expect)
+    app.router.add_post("/cluster/hello", posts.cluster_hello, expect_handler=_expect)
+    app.router.add_get("/{path:.*}", files.get, expect_handler=_expect)
     return app
 
 
@@ -80,6 +81,16 @@ def _senders_fault(record: logging.LogRecord) -> bool:
 
 
 protocol_log.addFilter(_senders_fault)
+
+
+async def _expect(request: web.Request) -> None:
+    """Tell a client that waits for it to go on. aiohttp's own has a traceback for what is no text."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="this server expects nothing but 100-continue\n")
+    with contextlib.suppress(ConnectionError):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # It counts as none of the answer.
+        request.writer.output_size = 0
 
 
 @web.middleware

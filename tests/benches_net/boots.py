@@ -64,7 +64,6 @@ def _dnsmasq(boot: Path, subnet: str) -> list[str | Path]:
     words = [
         "dnsmasq",
         "--keep-in-foreground",
-        "--pid-file=",
         *nothing_else,
         "--interface=eth0",
         "--bind-interfaces",
