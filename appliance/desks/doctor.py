@@ -67,7 +67,9 @@ class DoctorDesk:
     def examine(self, interface: str, *, seconds: float, progress: Progress) -> Examination:
         """Everything about one interface; takes `seconds` and a few more."""
         preferred = IPv4Address(self._site.address) if self._site and self._site.address else None
-        link = find_links([interface], read_interfaces(), preferred)[interface]
+        # Of several interfaces only the one that has it is told the site's address.
+        named = self._site.net.interfaces if self._site else ()
+        link = find_links([*dict.fromkeys((interface, *named))], read_interfaces(), preferred)[interface]
         if isinstance(link, str):
             fix = "`ip -brief address` shows those there are"
             return Examination(interface, (), (Finding(Level.RED, interface, link, fix),))
