@@ -91,7 +91,7 @@ def up(asked: Up) -> None:
     site = services.live.now()
     links = asked.network(site).links()
     refuse_company(links, site.dhcp)
-    images.make_boot_directory(tree.room("boot"), services.secure_boot.signer())
+    images.make_boot_directory(tree.room("boot"), services.secure_boot.signer(), shim=site.secure_boot.shim)
     for link in links:
         log.info("serving %s on %s, http://%s:%d", site.name, link.name, link.address, site.http_port)
     log.info("%s", services.secure_boot.sentence())

@@ -270,7 +270,7 @@ def _site_keys(order: Order) -> SiteKeys | None:
 
 def _signed(order: Order, keys: SiteKeys, out: Path) -> Mapping[str, Path]:
     """What a release has besides for Secure Boot, by its names there."""
-    found = sign_boot_files(keys, out / "kernel", out)
+    found = sign_boot_files(keys, out / "kernel", out, shim=order.site.secure_boot.shim)
     if isinstance(found, str):
         order.report(Progress("release", f"not signed for Secure Boot: {found}"))
         return {}

@@ -18,7 +18,7 @@ from appliance.durable import sync
 from appliance.errors import Problem
 from appliance.model import Package, Release
 from appliance.run import run
-from appliance.secure_boot import SIGNED_KERNEL, SIGNED_LOADER
+from appliance.secure_boot import MOK_MANAGER, SHIM, SIGNED_KERNEL, SIGNED_LOADER
 from buildfarm import manifest
 from buildfarm.inspection import Inspector
 from buildfarm.manifest import Item, Manifest
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 FILES = ("Packages", "bases", "client.tar", "installer", "kernel", "portage.tar", "stage")
 SIGNED = (SIGNED_KERNEL, SIGNED_LOADER)
 """Both or none: whether the site had Secure Boot keys when the release was made."""
+SHIMMED = (*SIGNED, SHIM, MOK_MANAGER)
+"""And whether it wanted a shim before the loader."""
 PARTIAL, DAMAGED = ".partial", ".damaged"
 """Endings of directories that are no release, or none any more: no URL leads to them."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -50,7 +52,7 @@ class Content:
 
 def describe(content: Content, at: float) -> Manifest:
     """The manifest, the id from the day of `at` and everything in it."""
-    signed = SIGNED if SIGNED_KERNEL in content.files else ()
+    signed = (SHIMMED if SHIM in content.files else SIGNED) if SIGNED_KERNEL in content.files else ()
     wanted = (*FILES, *signed, *(tree_file(word.partition(":")[0]) for word in content.snapshot.split()))
     if sorted(content.files) != sorted(wanted):
         raise ValueError(f"a release has the files {wanted}, not {sorted(content.files)}")

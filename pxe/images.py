@@ -12,6 +12,7 @@ from pxe.configs import GRUB_MODULES
 from pxe.grub_image import PLACEHOLDER
 from pxe.policy import BIOS_PROGRAM, UEFI_LOCAL_PROGRAM, UEFI_PROGRAM
 from pxe.programs import PROGRAMS, Program
+from pxe.shim import SHIM_FILES, generations, make_shim_files, needed_packages
 
 log = logging.getLogger(__name__)
 
@@ -42,12 +43,13 @@ Sign = Callable[[Path, Path], None]
 """Writes an EFI program with the site's signature to another file."""
 
 
-def make_boot_directory(directory: Path, sign: Sign | None = None) -> None:
+def make_boot_directory(directory: Path, sign: Sign | None = None, *, shim: bool = False) -> None:
     """Fill `directory` with the boot programs. Raises Problem when one of their packages is missing.
 
     Each file is replaced in one step, so a server may hand out the old one meanwhile. With `sign` all UEFI
     programs of iPXE are signed: machines with Secure Boot start no others. GRUB images for other processors
     are made when there are modules for them (GRUB_HOME, or `directory`/grub); who has none gets no answer.
+    With `shim` x64 machines get Debian's shim, which Microsoft and the site have signed, and it starts iPXE.
     """
     needed = {
         IPXE / BIOS_PROGRAM: "ipxe",
@@ -55,6 +57,8 @@ def make_boot_directory(directory: Path, sign: Sign | None = None) -> None:
         GRUB / "kernel.img": "grub-efi-amd64-bin",
         GRUB_MKIMAGE: "grub-common",
     }
+    if sign and shim:
+        needed |= needed_packages()
     for path, package in needed.items():
         if not path.exists():
             raise Problem(f"{path} is missing", hint=f"apt install {package}")
@@ -64,20 +68,27 @@ def make_boot_directory(directory: Path, sign: Sign | None = None) -> None:
         made = [one.file for one in PROGRAMS.values() if one.grub and _make_grub(one, directory, new)]
         for name in (BIOS_PROGRAM, UEFI_PROGRAM):
             shutil.copyfile(IPXE / name, new / name)
-        _make_local_program(new / UEFI_LOCAL_PROGRAM, new)
+        _make_local_program(new / UEFI_LOCAL_PROGRAM, new, shim=bool(sign and shim))
+        if sign and shim:
+            made += make_shim_files(new, new / UEFI_PROGRAM)
         if sign:
-            for name in (UEFI_PROGRAM, UEFI_LOCAL_PROGRAM):
+            for name in (UEFI_PROGRAM, UEFI_LOCAL_PROGRAM, *(one for one in made if one in SHIM_FILES)):
                 sign(new / name, new / name)
         for name in (BIOS_PROGRAM, UEFI_PROGRAM, UEFI_LOCAL_PROGRAM, *made):
             (new / name).chmod(0o644)
             (new / name).replace(directory / name)
+        for name in SHIM_FILES - set(made):
+            (directory / name).unlink(missing_ok=True)
 
 
-def _make_local_program(output: Path, scratch: Path) -> None:
+def _make_local_program(output: Path, scratch: Path, *, shim: bool) -> None:
     config = scratch / "local.cfg"
     config.write_text(LOCAL_CONFIG)
     image: list[str | Path] = ["-O", "x86_64-efi", "-d", GRUB, "-p", "/EFI/BOOT", "-c", config, "-o", output]
-    # Nothing of shim's is asked for: the firmware itself knows who signed.
+    if shim:
+        (scratch / "generations").write_bytes(generations(GRUB / "monolithic" / "grubx64.efi"))
+        image += ["--sbat", scratch / "generations"]
+    # Without a shim nothing of shim's is asked for: the firmware itself knows who signed.
     run([GRUB_MKIMAGE, "--disable-shim-lock", *image, *LOCAL_MODULES])
 
 

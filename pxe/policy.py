@@ -171,7 +171,7 @@ def boot_file(client: Client, target: BootTarget, here: Here, house: House = USU
         # script by HTTP or start a kernel is given ours, which can.
         if client.fit:
             return f"{here.url}/boot/{client.mac}.ipxe"
-        return f"tftp://{here.address}/{program.file}"
+        return f"tftp://{here.address}/{program.ipxe or program.file}"
     name = (program.local if isinstance(target, LocalBoot) else "") or program.file
     if client.role is Role.HTTP_BOOT:
         # An IP address, never a name: OVMF wants a DNS server in the other server's OFFER for names.

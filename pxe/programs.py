@@ -1,6 +1,6 @@
 """Which boot program each firmware and processor is given, by the name it has in the boot directory."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from appliance.model import Firmware
@@ -18,6 +18,8 @@ class Program:
     """The Debian package it is made from."""
     local: str = ""
     """Another one that finds the local disk; empty: the program asks for a script that says so."""
+    ipxe: str = ""
+    """What an iPXE gets that cannot do what its script needs; empty: the same file."""
     grub: str = ""
     """GRUB's name of the platform when it is a GRUB image (grub_image.py)."""
 
@@ -36,6 +38,11 @@ PROGRAMS: Mapping[Platform, Program] = {
 }
 
 
+SHIM = Program("shimx64.efi", "shim-signed", ipxe="snponly.efi")
+"""Instead of x64's own while it is in the boot directory. It starts SHIMS_SECOND, an iPXE."""
+SHIMS_SECOND, SHIMS_MANAGER = "grubx64.efi", "mmx64.efi"
+"""The names that shim asks for in its own directory: built into it."""
+
 GRUB_IMAGES = frozenset(one.file for one in PROGRAMS.values() if one.grub)
 
 
@@ -44,6 +51,14 @@ FOREIGN: Mapping[str, str] = {"arm64": "arm64", "arm32": "armhf"}
 
 HOMELESS = frozenset(("riscv64", "loongarch64"))
 """Processors that Debian 12 has no GRUB for; later releases and ports have."""
+
+
+def programs_in(names: Collection[str]) -> Mapping[Platform, Program]:
+    """What each platform is given by a boot directory that holds these files."""
+    there = {platform: one for platform, one in PROGRAMS.items() if one.file in names}
+    if SHIM.file in names:
+        there[Firmware.UEFI, "x64"] = SHIM
+    return there
 
 
 def why_none(platform: Platform) -> str:

@@ -26,7 +26,7 @@ from pxe.maker import Maker, make
 from pxe.malformed import Malformed
 from pxe.names import Names, stage_of
 from pxe.policy import Address, Here, House
-from pxe.programs import PROGRAMS
+from pxe.programs import programs_in
 from pxe.rarp_server import RarpServer
 from pxe.responder import Responder
 from pxe.sightings import Sightings
@@ -86,7 +86,7 @@ class _Station:
 
 def house_of(boot_dir: Path) -> House:
     """What this server has for whom: the programs that are in its boot directory."""
-    return House({one: known for one, known in PROGRAMS.items() if (boot_dir / known.file).is_file()})
+    return House(programs_in([path.name for path in boot_dir.glob("*") if path.is_file()]))
 
 
 class Servers:

@@ -62,7 +62,7 @@ class SecureBootDesk:
     def inputs(self) -> list[str]:
         """What other releases are made for when it changes: the key, and whether installers enroll it."""
         wanted = self.live.now().secure_boot
-        return [f"secure-boot {self.keys.identity} {wanted.enroll}"] if self.signs else []
+        return [f"secure-boot {self.keys.identity} {wanted}"] if self.signs else []
 
     def status(self) -> SecureBootStatus:
         if not self.keys.exist:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.boards import UEFI_SECURE
+from appliance.boards import MICROSOFT_KEYS, UEFI_SECURE
 from appliance.console import plain
 from appliance.lab import foreign_dhcp, lan
 from appliance.model import BootTarget, Firmware, LocalBoot, NetBoot
@@ -19,16 +19,20 @@ from appliance.vm import DirectBoot, DiskInterface, PoweredOn, Vm, VmDisk, power
 from buildfarm.boot_files import SYSTEMD_BOOT, sign_boot_files
 from buildfarm.cpio import Entry, cpio, directory, file, link
 from buildfarm.installer import ENROLMENT, overlay_entries
+from buildfarm.release import SHIMMED
 from buildfarm.site_keys import SiteKeys
 from pxe.images import make_boot_directory
 from tests.fake_director import FakeDirector
 from tests.integration.lan_server import serving
+from tests.uefi_variables import add_variable
 
 MIB = 1 << 20
 MARKER = "the signed kernel runs"
 ENROLLED = "the site's keys are enrolled"
 MODULES = ("fs/nls/nls_cp437", "fs/nls/nls_ascii", "fs/fat/fat", "fs/fat/vfat", "fs/efivarfs/efivarfs")
-SIGNED, UNSIGNED, LOCAL, LOCAL_UNSIGNED = (f"52:54:00:77:00:0{number}" for number in range(1, 5))
+SIGNED, UNSIGNED, LOCAL, LOCAL_UNSIGNED, SHIMMED_LOCAL, SHIMMED_UNSIGNED = (
+    f"52:54:00:77:00:0{number}" for number in range(1, 7)
+)
 SECURE = "SecureBoot:    6   0   0   0   1"
 """The variable's attributes, then its value."""
 SECONDS = 120.0
@@ -55,18 +59,23 @@ INSTALL = f"""{FIRST}
 ip link set lo up
 httpd -p 127.0.0.1:80 -h /www
 export code=/lib/installer work=/work plan=/plan target=/target tools=/stand-ins
-mkdir -p /work /target/boot/efi /other
-cp /www/manifest /work/manifest
+mkdir -p /work /target/boot/efi /other /shimmed/boot/efi /shimmed/boot
 mount -t vfat -o iocharset=ascii /dev/nvme0n1p1 /target/boot/efi
 cp /report /target/boot/initramfs-6.img
 echo /boot/vmlinuz-6 >/work/kernel
 echo console=ttyS0 >/work/kernel.arguments
+grep -v -e shim.efi -e mokmanager.efi /www/manifest >/work/manifest
 $code/step install_loader uefi /dev/nvme0n1
+# The same for a site that wants a shim.
+mount -t vfat -o iocharset=ascii /dev/nvme2n1p1 /shimmed/boot/efi
+cp /report /shimmed/boot/initramfs-6.img
+cp /www/manifest /work/manifest
+target=/shimmed $code/step install_loader uefi /dev/nvme2n1
 # Another machine's disk, with a loader that nobody signed.
 mount -t vfat -o iocharset=ascii /dev/nvme1n1p1 /other
 cp -r /target/boot/efi/. /other
 cp /unsigned.efi /other/EFI/BOOT/BOOTX64.EFI
-umount /target/boot/efi /other
+umount /target/boot/efi /other /shimmed/boot/efi
 sync
 poweroff -f
 """
@@ -100,6 +109,7 @@ def boot(keys: SiteKeys, kernel: Path, kernel_files: Path, tmp_path_factory: pyt
     place = tmp_path_factory.mktemp("boot")
     make_boot_directory(place / "boot", keys.sign)
     make_boot_directory(place / "boot-unsigned")
+    make_boot_directory(place / "boot-shim", keys.sign, shim=True)
     tree = next((kernel_files / "lib/modules").iterdir()) / "kernel"
     modules = {
         f"{n}-{Path(name).name}.ko": (tree / f"{name}.ko").read_bytes() for n, name in enumerate(MODULES)
@@ -108,7 +118,7 @@ def boot(keys: SiteKeys, kernel: Path, kernel_files: Path, tmp_path_factory: pyt
     # Debian has signed it, the site has not.
     shutil.copy(kernel, place / "kernel")
     run(["sbattach", "--remove", place / "kernel"])
-    signed = sign_boot_files(keys, place / "kernel", place)
+    signed = sign_boot_files(keys, place / "kernel", place, shim=True)
     assert not isinstance(signed, str)
     for release, image in (("signed", signed["kernel.efi"]), ("unsigned", place / "kernel")):
         (place / "releases" / release).mkdir(parents=True)
@@ -128,10 +138,10 @@ def blank_esp(path: Path) -> VmDisk:
 
 @dataclass(frozen=True)
 class Installed:
-    """What an installation leaves: the firmware's variables and two disks; one has a strange loader."""
+    """What installations leave: a firmware's variables, and disks with our loader, a strange one, a shim."""
 
     variables: Path
-    disks: tuple[VmDisk, VmDisk]
+    disks: tuple[VmDisk, VmDisk, VmDisk]
     transcript: str
 
 
@@ -139,7 +149,7 @@ class Installed:
 def installed(boot: Boot, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """A machine in setup mode, through the installer's last step and its first start from the disk."""
     place = tmp_path_factory.mktemp("installed")
-    release = {name: (boot.place / name).read_bytes() for name in ("loader.efi", "kernel.efi")}
+    release = {name: (boot.place / name).read_bytes() for name in SHIMMED}
     sums = {name: run(["sha256sum", boot.place / name]).stdout.split()[0] for name in release}
     manifest = "".join(f"FILE {name} {len(release[name])} SHA256 {sums[name]}\n" for name in release)
     archive = boot.initramfs(
@@ -154,7 +164,11 @@ def installed(boot: Boot, tmp_path_factory: pytest.TempPathFactory) -> Installed
         *(file(f"{ENROLMENT}/{name}", data) for name, data in boot.keys.enrolment().items()),
     )
     (place / "initramfs").write_bytes(archive)
-    disks = (blank_esp(place / "signed.raw"), blank_esp(place / "unsigned.raw"))
+    disks = (
+        blank_esp(place / "signed.raw"),
+        blank_esp(place / "unsigned.raw"),
+        blank_esp(place / "shim.raw"),
+    )
     direct = DirectBoot(boot.place / "kernel", place / "initramfs")
     blank = Vm(
         "blank", place / "vm", Firmware.UEFI, board=UEFI_SECURE, memory_mb=768, disks=disks, direct=direct
@@ -242,3 +256,38 @@ def test_a_boot_program_that_is_not_signed_is_refused(
         with power_on(vm, prefix=net.exec_prefix("lan")) as machine:
             seen = machine.console.wait_for("Access Denied", seconds=SECONDS).before
     assert "snponly.efi" in seen and "iPXE" not in seen
+
+
+def test_a_machine_with_microsofts_keys_boots_through_the_shim(
+    boot: Boot, installed: Installed, tmp_path: Path
+) -> None:
+    """Shim, iPXE, GRUB, the shim on the disk, systemd-boot, kernel; a kernel nobody signed is refused.
+
+    The site's certificate is a machine owner key; confirming it at a keyboard is left out.
+    """
+    shutil.copy(MICROSOFT_KEYS, tmp_path / "variables")
+    shim_vendor = "605dab50-e046-4300-abb6-3dd810dd8b23"
+    add_variable(tmp_path / "variables", "MokList", shim_vendor, (boot.keys.home / "db.esl").read_bytes())
+    targets: dict[str, BootTarget] = {
+        SHIMMED_LOCAL: LocalBoot("test"),
+        SHIMMED_UNSIGNED: NetBoot("unsigned", "console=ttyS0", "test"),
+    }
+    disks = {SHIMMED_LOCAL: (installed.disks[2],)}
+    director = FakeDirector(targets, releases=boot.place / "releases")
+    with ExitStack() as stack:
+        net = stack.enter_context(lan("shim", taps=len(targets)))
+        stack.enter_context(foreign_dhcp(net, tmp_path / "dnsmasq.log"))
+        stack.enter_context(serving(net, boot.place / "boot-shim", director))
+        on = {}
+        for tap, mac in zip(net.taps, targets, strict=True):
+            name = f"m{mac[-1]}"
+            vm = Vm(name, tmp_path / name, Firmware.UEFI, mac, tap, memory_mb=512, board=UEFI_SECURE)
+            vm = dataclasses.replace(vm, keys=tmp_path / "variables", disks=disks.get(mac, ()))
+            on[mac] = stack.enter_context(power_on(vm, prefix=net.exec_prefix("lan")))
+        seen = on[SHIMMED_LOCAL].console.wait_for(MARKER, seconds=SECONDS).before
+        assert "shimx64.efi" in seen
+        assert SECURE in seen
+        refused = on[SHIMMED_UNSIGNED].console
+        refused.wait_for("r/unsigned/kernel", seconds=SECONDS)
+        refused.wait_for("Security Policy Violation", seconds=SECONDS)
+        assert MARKER not in plain(on[SHIMMED_UNSIGNED].vm.transcript.read_bytes())

@@ -11,7 +11,7 @@ from appliance.model import BootTarget, Firmware, NetBoot, Tree
 from pxe.grub_image import PLACEHOLDER, for_address
 from pxe.names import Names
 from pxe.policy import Here
-from pxe.programs import PROGRAMS, why_none
+from pxe.programs import PROGRAMS, SHIM, programs_in, why_none
 from pxe.sightings import Sightings
 from tests.fake_director import FakeDirector
 
@@ -50,6 +50,16 @@ def test_a_missing_program_says_what_would_help() -> None:
     assert "distserver bootprograms fetch arm64" in why_none((Firmware.UEFI, "arm64"))
     assert "boot/grub/riscv64-efi of the state directory" in why_none((Firmware.UEFI, "riscv64"))
     assert why_none((Firmware.UEFI, "ia64")) == "there is no boot program for it"
+
+
+def test_a_shim_takes_the_place_of_ipxe_where_it_is() -> None:
+    x64 = (Firmware.UEFI, "x64")
+    assert programs_in(["snponly.efi", "x"]) == {x64: PROGRAMS[x64]}
+    there = programs_in(["snponly.efi", "shimx64.efi", "undionly.kpxe"])
+    assert there[x64] == SHIM
+    # An iPXE that needs ours cannot start shim's second stage.
+    assert there[x64].ipxe == "snponly.efi"
+    assert there[Firmware.BIOS, "x86"].file == "undionly.kpxe"
 
 
 def test_the_table_shows_every_platform_and_what_is_missing(tmp_path: Path) -> None:

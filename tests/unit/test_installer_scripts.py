@@ -612,9 +612,11 @@ def test_grub_loads_the_initramfs_of_the_kernel_and_no_other(partitioned: Box) -
     assert "rootwait ro quiet\n  initrd /boot/initramfs-6.6-x.img\n}" in text
 
 
-def signed_release(box: Box, server: Server) -> None:
+SIGNED_FILES = {"loader.efi": b"a loader", "kernel.efi": b"a kernel"}
+
+
+def signed_release(box: Box, server: Server, files: dict[str, bytes] = SIGNED_FILES) -> None:
     """A release with a signed kernel and loader, its kernel found, no GRUB anywhere."""
-    files = {"loader.efi": b"a loader", "kernel.efi": b"a kernel"}
     lines = [f"FILE {name} {len(data)} SHA256 {sha256(data)}\n" for name, data in files.items()]
     (box.path / "manifest").write_text("".join(lines))
     server.files |= {f"/r/x/{name}": data for name, data in files.items()}
@@ -635,6 +637,18 @@ def test_a_signed_release_brings_its_own_loader_and_kernel(partitioned: Box, ser
     ]
     assert "editor no" in (esp / "loader/loader.conf").read_text()
     assert "the site's signature" in said and "setup mode" not in said
+
+
+def test_a_shim_of_the_release_stands_before_the_loader(partitioned: Box, server: Server) -> None:
+    files = {"loader.efi": b"a loader", "kernel.efi": b"a kernel", "shim.efi": b"a shim"}
+    signed_release(partitioned, server, {**files, "mokmanager.efi": b"a manager"})
+    partitioned.sh("set -e; install_loader uefi /dev/nvme0n1")
+    place = partitioned.path / "target/boot/efi/EFI/BOOT"
+    assert {one.name: one.read_bytes() for one in place.iterdir()} == {
+        "BOOTX64.EFI": b"a shim",
+        "grubx64.efi": b"a loader",
+        "mmx64.efi": b"a manager",
+    }
 
 
 def test_the_signed_kernel_has_its_initramfs_beside_it(partitioned: Box, server: Server) -> None:

@@ -104,6 +104,18 @@ def test_a_signed_release_has_a_signed_kernel_and_its_loader(content: Content, t
             release.describe(replace(content, files={**content.files, name: path}), AT)
 
 
+def test_a_shim_stands_only_before_a_signed_loader(content: Content, tmp_path: Path) -> None:
+    added = {name: tmp_path / name for name in release.SHIMMED}
+    for path in added.values():
+        path.write_bytes(b"signed")
+    whole = release.describe(replace(content, files={**content.files, **added}), AT)
+    assert {item.name for item in whole.files} >= set(release.SHIMMED)
+    for name in release.SHIMMED:
+        some = {other: path for other, path in added.items() if other != name}
+        with pytest.raises(ValueError, match="has the files"):
+            release.describe(replace(content, files={**content.files, **some}), AT)
+
+
 def test_a_package_that_left_the_pool_is_in_no_release(
     content: Content, releases: Path, inspector: Inspector
 ) -> None:

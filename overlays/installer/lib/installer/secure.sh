@@ -13,7 +13,14 @@ is_signed_release() {
 
 install_signed_loader() { # systemd-boot, which lets the firmware verify the kernel as it verified the loader
 	mkdir -p "$esp/EFI/BOOT" "$esp/EFI/distserver" "$esp/loader/entries"
-	fetch loader.efi "$esp/EFI/BOOT/BOOTX64.EFI"
+	if [ -n "$(listed shim.efi)" ]; then
+		# shim starts its neighbour by this name, and lets a person enroll keys with the other.
+		fetch shim.efi "$esp/EFI/BOOT/BOOTX64.EFI"
+		fetch mokmanager.efi "$esp/EFI/BOOT/mmx64.efi"
+		fetch loader.efi "$esp/EFI/BOOT/grubx64.efi"
+	else
+		fetch loader.efi "$esp/EFI/BOOT/BOOTX64.EFI"
+	fi
 	fetch kernel.efi "$esp/EFI/distserver/kernel.efi"
 	initrd=$(initramfs "$(cat "$work/kernel")")
 	[ -z "$initrd" ] || cp "$target$initrd" "$esp/EFI/distserver/initramfs"
