@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import pwd
@@ -256,6 +257,8 @@ def boot(asked: Up) -> None:
     # Every transfer and every connection holds a descriptor, and the usual limit is 1024.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # What is there by now stays: looking through it for garbage holds up whoever is being answered.
+    gc.freeze()
     hot_loop.run(serve())
 
 

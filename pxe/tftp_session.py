@@ -6,6 +6,7 @@ import errno
 import logging
 import socket
 import struct
+from collections.abc import Callable
 from time import monotonic
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from pxe.policy import Address
 from pxe.tftp import LAST_NUMBER, Transfer
 from pxe.tftp_files import Content
 from pxe.tftp_packets import Error, ErrorCode, Opcode, Request
-from pxe.tftp_socket import HEAD, Segments, Way
+from pxe.tftp_socket import FULL, HEAD, Segments, Way
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ LONGEST_DATAGRAM = 256
 TOLERANCE_SECONDS = 0.02
 # Plain numbers: a member of an enumeration costs a call for each datagram.
 ACK, DATA = int(Opcode.ACK), int(Opcode.DATA)
-data_head = HEAD.pack
+pack_head, unpack_head = HEAD.pack, HEAD.unpack_from
 
 
 class Owner(Protocol):
@@ -64,9 +65,11 @@ class Session:
         self._view = content.view
         self._blksize = transfer.agreed.blksize
         self._socket: socket.socket | None = None
+        self._recv: Callable[[int], bytes] = bytes  # until `start` has a socket
         self._segments: Segments | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._fires_at = 0.0
+        self._too_late = 0.0
+        """For a deadline before this the timer that is set would come too late."""
         self._closed = False
 
     def start(self) -> None:
@@ -75,7 +78,7 @@ class Session:
             way = self._owner.way(self.peer)
             self._segments = Segments(way, self._blksize)
             if isinstance(way, socket.socket):
-                self._socket = way
+                self._socket, self._recv = way, way.recv
                 self._listen(way)
         except OSError:
             self.close()
@@ -118,27 +121,32 @@ class Session:
 
     def receive(self, datagram: bytes) -> bool:
         """Take what the client sent; whether the loop has to look."""
+        transfer = self.transfer
         try:
-            opcode, number = HEAD.unpack_from(datagram)
-            if opcode == ACK:
-                blocks = self.transfer.acknowledged(number, monotonic())
-                if blocks:
-                    self._answer(blocks)
-            else:
-                match packets.parse(datagram):
-                    case Error(code, message):
-                        self.transfer.refused(code, message)
+            opcode, number = unpack_head(datagram)
         except struct.error:
             wrong = Malformed("packet", expected="at least 4 bytes", came=f"{len(datagram)} bytes")
             self._owner.count_malformed(self.peer, wrong)
+            return False
+        if opcode != ACK:
+            self._other(datagram)
+        elif blocks := transfer.acknowledged(number, monotonic()):
+            self._answer(blocks)
+        if transfer.over or transfer.deadline < self._too_late:
+            return self._settle()
+        return False
+
+    def _other(self, datagram: bytes) -> None:
+        try:
+            match packets.parse(datagram):
+                case Error(code, message):
+                    self.transfer.refused(code, message)
         except Malformed as wrong:
             self._owner.count_malformed(self.peer, wrong)
-        return self._settle()
 
     def _readable(self) -> bool:
-        assert self._socket is not None
         try:
-            datagram = self._socket.recv(LONGEST_DATAGRAM)
+            datagram = self._recv(LONGEST_DATAGRAM)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -153,18 +161,24 @@ class Session:
 
     def _answer(self, blocks: range) -> None:
         """Send blocks; those before the first are the OACK."""
-        transfer, size, view = self.transfer, self._blksize, self._view
-        parts: list[bytes | memoryview] = []
-        for block in blocks:
-            if not block:
-                parts = [packets.option_ack(transfer.agreed.oack), b""]
-                break
-            end = block * size
-            number = block if block <= LAST_NUMBER else transfer.wire(block)
-            parts += data_head(DATA, number), view[end - size : end]
+        transfer, size, view, segments = self.transfer, self._blksize, self._view, self._segments
+        if segments is None or not blocks:
+            return
         try:
-            if self._segments and parts:
-                self._segments.send(parts)
+            if not (block := blocks.start):
+                segments.sendmsg((packets.option_ack(transfer.agreed.oack),))
+                return
+            if len(blocks) == 1:
+                end = block * size
+                number = block if block <= LAST_NUMBER else transfer.wire(block)
+                segments.sendmsg((pack_head(DATA, number), view[end - size : end]))
+                return
+            parts: list[bytes | memoryview] = []
+            for block in blocks:
+                end = block * size
+                number = block if block <= LAST_NUMBER else transfer.wire(block)
+                parts += pack_head(DATA, number), view[end - size : end]
+            segments.send(parts)
         except OSError as error:
             self._failed(error)
 
@@ -173,6 +187,9 @@ class Session:
         if error.errno == errno.ECONNREFUSED:
             # After the size probe, or when it has the file and forgot us.
             self.transfer.gone()
+            return
+        if error.errno in FULL:
+            # Lost as on a wire; the timer sends it again.
             return
         if error.errno != errno.EFAULT:
             # A route or an address that went away may come back; the timer sends again until it gives up.
@@ -195,9 +212,9 @@ class Session:
             self.close()
             return True
         if self._timer is not None:
-            if transfer.deadline >= self._fires_at - TOLERANCE_SECONDS:
+            if transfer.deadline >= self._too_late:
                 return False
             self._timer.cancel()
-        self._fires_at = transfer.deadline
-        self._timer = self._loop.call_at(self._fires_at, self._expired)
+        self._too_late = transfer.deadline - TOLERANCE_SECONDS
+        self._timer = self._loop.call_at(transfer.deadline, self._expired)
         return True

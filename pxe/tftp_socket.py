@@ -21,6 +21,7 @@ SEND_BUFFER_BYTES = 1 << 20
 # What the kernel says where it cannot cut a buffer into datagrams: a device without checksums, a segment
 # above the path's MTU, a kernel before 4.18.
 NO_SEGMENTS = frozenset({errno.EINVAL, errno.EIO, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP})
+# A full buffer: what was to be sent is lost as on a wire.
 FULL = frozenset({errno.EAGAIN, errno.ENOBUFS})
 
 HEAD = struct.Struct("!HH")
@@ -90,30 +91,24 @@ class Segments:
     """Sends runs of DATA packets of one size, many with one call where the kernel can cut them (GSO)."""
 
     def __init__(self, way: Way, blksize: int) -> None:
-        self._way = way
+        self.sendmsg = way.sendmsg
+        """Sends one packet."""
         self._control: Control = [(socket.IPPROTO_UDP, UDP_SEGMENT, _SIZE.pack(blksize + HEAD.size))]
         self._at_once = min(MOST_SEGMENTS, MOST_SEGMENTED_BYTES // (blksize + HEAD.size))
 
     def send(self, parts: Sequence[bytes | memoryview]) -> None:
         """Send packets, each a head and its bytes; only the last may be shorter than the others.
 
-        Raises OSError; a full buffer is no error, but a loss as on a wire: the timer sends it again.
+        Raises OSError, also for a full buffer (FULL).
         """
-        try:
-            if len(parts) == 2:
-                self._way.sendmsg(parts)
-                return
-            while len(parts) > 2 and self._at_once > 1:
-                try:
-                    self._way.sendmsg(parts[: 2 * self._at_once], self._control)
-                except OSError as error:
-                    if error.errno not in NO_SEGMENTS:
-                        raise
-                    self._at_once = 1
-                else:
-                    parts = parts[2 * self._at_once :]
-            for place in range(0, len(parts), 2):
-                self._way.sendmsg(parts[place : place + 2])
-        except OSError as error:
-            if error.errno not in FULL:
-                raise
+        while len(parts) > 2 and self._at_once > 1:
+            try:
+                self.sendmsg(parts[: 2 * self._at_once], self._control)
+            except OSError as error:
+                if error.errno not in NO_SEGMENTS:
+                    raise
+                self._at_once = 1
+            else:
+                parts = parts[2 * self._at_once :]
+        for place in range(0, len(parts), 2):
+            self.sendmsg(parts[place : place + 2])

@@ -1,6 +1,7 @@
 """Two network namespaces and one wire between them: a server's side and a side of many clients."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ class Wire:
 @contextmanager
 def wire() -> Iterator[Wire]:
     """A wire of its own until the block is left, with all that still runs on it."""
-    one, other = (f"bench-net-{os.getpid()}-{side}" for side in ("server", "clients"))
+    own = secrets.token_hex(3)
+    one, other = (f"net-{os.getpid()}-{own}-{side}" for side in ("server", "clients"))
     try:
         for name in (one, other):
             run(["ip", "netns", "add", name])

@@ -267,10 +267,16 @@ def test_a_client_that_takes_the_options_and_no_block_is_stuck() -> None:
     assert not transfer.stuck
 
 
-def test_an_agreed_timeout_is_used() -> None:
-    transfer = Sender(b"x", Agreed(timeout_seconds=3.0, oack=(("timeout", "3"),)))
-    transfer.begin(10)
-    assert transfer.deadline == 13
+def test_an_agreed_timeout_is_the_longest_wait() -> None:
+    transfer = Sender(b"x" * 600, Agreed(timeout_seconds=3.0, oack=(("timeout", "3"),)))
+    transfer.begin(0)
+    transfer.receive(packets.ack(0), 0.001)
+    waits = []
+    for _ in range(8):
+        now = transfer.deadline
+        transfer.timeout(now)
+        waits.append(round(transfer.deadline - now, 3))
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0]
 
 
 def test_an_error_of_the_client_ends_the_transfer() -> None:
