@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -185,7 +185,8 @@ class _Files:
             raise web.HTTPMethodNotAllowed(request.method, ["GET"])
         found = self._names.resolve(name, request.remote or "", _here(request))
         if isinstance(found, bytes):
-            return web.Response(body=found, content_type="text/plain", headers=NEVER_KEPT)
+            kind = _TYPES.get(PurePath(name).suffix, "text/plain")
+            return web.Response(body=found, content_type=kind, headers=NEVER_KEPT)
         mac, stage = self._sightings.mac_at(request.remote or ""), stage_of(name)
         if not mac or stage is None:
             return self._file(request, found)

@@ -243,7 +243,7 @@ class _Answer:
         if self.client.ipxe:
             options.append((Option.IPXE, _BEFORE_OTHERS))
         relay = self.request.option(Option.RELAY_AGENT)
-        if relay is not None:
+        if relay:
             # Last, as it came (RFC 3046, 2.2).
             options.append((Option.RELAY_AGENT, relay))
         return options

@@ -219,5 +219,5 @@ def test_edk2_drops_a_whole_answer_for_one_option_of_wrong_length(broken: tuple[
     decision = decided(request)
     if not isinstance(decision, Ignore):
         answer = dhcp.decode(dhcp.encode(decision.packet))
-        lengths = {code: len(value) for code, value in answer.options if code != 82}
+        lengths = {code: len(value) for code, value in answer.options}
         assert all(lengths.values()) and lengths.get(97, 17) == 17
