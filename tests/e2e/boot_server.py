@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from appliance.lab import Lan, wait_for_port
-from appliance.model import NetBoot
+from appliance.model import LocalBoot, NetBoot
 from appliance.run import running
 from appliance.strategies import Preference, Source, Strategy
 from pxe.images import make_boot_directory
@@ -32,6 +32,8 @@ INIT = f"""#!/bin/busybox sh
 while :; do /bin/busybox sleep 600; done
 """
 HTTP_PORT = 80
+INSTALLED = "installed"
+"""A file of this name in its place: the server tells every machine to boot its own disk."""
 UP_SECONDS = 60.0
 
 
@@ -90,9 +92,9 @@ def boot_server(
 
 
 async def _serve(place: Path) -> None:
-    director = Journal(
-        {"*": NetBoot(RELEASE, ARGUMENTS, "a test")}, releases=place / "releases", file=place / "journal"
-    )
+    netboot = NetBoot(RELEASE, ARGUMENTS, "a test")
+    target = LocalBoot("a test") if (place / INSTALLED).exists() else netboot
+    director = Journal({"*": target}, releases=place / "releases", file=place / "journal")
     chosen = json.loads((place / "strategies").read_text())
     for mac, strategy in chosen.items():
         director.preferences[mac] = Preference(Strategy(strategy), Source.SITE)

@@ -15,12 +15,13 @@ from appliance.lab import APPLIANCE_ADDRESS, NetbootOptions, foreign_dhcp, lan
 from appliance.model import Firmware
 from appliance.run import run
 from appliance.stages import Stage
-from appliance.vm import PoweredOn, Vm, power_on
+from appliance.vm import PoweredOn, Vm, VmDisk, power_on
 from pxe.configs import GRUB_MODULES
-from tests.e2e.boot_server import MARKER, boot_server, entries, furnish
+from tests.e2e.boot_server import INSTALLED, MARKER, boot_server, entries, furnish
 from tests.e2e.relay import relayed
 
 SECONDS = 180.0
+AT_ONCE = 4
 MAC = "52:54:00:7b:00:01"
 U_BOOT = Board(
     "qemu-system-aarch64",
@@ -46,6 +47,31 @@ def grub(platform: str, name: str, *modules: str) -> Callable[[Path], None]:
     return make
 
 
+ON_DISK = "the local disk boots"
+# Prints ON_DISK, which follows it, by INT 10h and stops. Interrupts are on, or SeaBIOS would keep the last
+# letters from the serial line; it jumps over where a file system has its parameters, since GRUB writes there.
+_JUMP = bytes.fromhex("eb5e90").ljust(0x60, b"\0")
+SECTOR = _JUMP + bytes.fromhex("fb 31c0 8ed8 be777c fc ac 08c0 7406 b40e cd10 ebf5 f4 ebfd")
+
+
+def bios_disk(disk: Path) -> None:
+    """A disk whose first sector prints ON_DISK."""
+    disk.write_bytes((SECTOR + ON_DISK.encode() + b"\r\n\0").ljust(510, b"\0") + b"\x55\xaa" + bytes(1 << 20))
+
+
+def uefi_disk(disk: Path) -> None:
+    """A FAT disk whose boot loader, another GRUB, prints ON_DISK."""
+    config, loader = disk.with_suffix(".cfg"), disk.with_suffix(".efi")
+    config.write_text(f'echo "{ON_DISK}"\nsleep 600\n')
+    run(
+        ["grub-mkimage", "-O", "x86_64-efi", "-p", "/", "-c", config, "-o", loader, "echo", "sleep", "normal"]
+    )
+    disk.write_bytes(bytes(64 << 20))
+    run(["mkfs.vfat", disk])
+    run(["mmd", "-i", disk, "::/EFI", "::/EFI/BOOT"])
+    run(["mcopy", "-i", disk, loader, "::/EFI/BOOT/BOOTX64.EFI"])
+
+
 @dataclass(frozen=True)
 class Loader:
     """A boot loader in the place of our boot program, and a machine that loads it."""
@@ -58,6 +84,8 @@ class Loader:
     foreign: bool = False
     """The kernel is not for its processor: that it fetched both files must do."""
     mac: str = MAC
+    disk: Callable[[Path], None] | None = None
+    """Makes a disk: the machine is to boot it."""
 
 
 LOADERS: Mapping[str, Loader] = {
@@ -68,6 +96,11 @@ LOADERS: Mapping[str, Loader] = {
     "u-boot": Loader(
         Firmware.BIOS, board=U_BOOT, next_server=APPLIANCE_ADDRESS, foreign=True, mac="52:52:52:52:52:52"
     ),
+    "pxelinux-disk": Loader(Firmware.BIOS, pxelinux, disk=bios_disk),
+    "grub-bios-disk": Loader(
+        Firmware.BIOS, grub("i386-pc-pxe", "undionly.kpxe", "pxe", "biosdisk"), disk=bios_disk
+    ),
+    "grub-x64-disk": Loader(Firmware.UEFI, grub("x86_64-efi", "local-x64.efi", "efinet"), disk=uefi_disk),
 }
 
 
@@ -82,12 +115,24 @@ def watch(name: str, place: Path) -> Boot:
     loader = LOADERS[name]
     loader.install(place / "boot")
     netboot = NetbootOptions(next_server=loader.next_server)
+    disks: tuple[VmDisk, ...] = ()
+    if loader.disk:
+        (place / INSTALLED).touch()
+        loader.disk(place / "disk.raw")
+        disks = (VmDisk(place / "disk.raw", 0),)
     with ExitStack() as stack:
         net = stack.enter_context(lan("loaders"))
         stack.enter_context(foreign_dhcp(net, place / "dhcp.log", netboot=netboot))
         stack.enter_context(boot_server(place, net))
         vm = Vm(
-            name, place / "vm", loader.firmware, mac=MAC, tap=net.taps[0], memory_mb=512, board=loader.board
+            name,
+            place / "vm",
+            loader.firmware,
+            mac=MAC,
+            tap=net.taps[0],
+            memory_mb=512,
+            board=loader.board,
+            disks=disks,
         )
         if loader.firmware is Firmware.BIOS and not loader.board:
             # QEMU's ROM is an iPXE, which would be sent its script at once.
@@ -100,7 +145,7 @@ def watch(name: str, place: Path) -> Boot:
 
 def _wait(machine: PoweredOn, loader: Loader, place: Path) -> None:
     if not loader.foreign:
-        machine.console.wait_for(MARKER, seconds=SECONDS)
+        machine.console.wait_for(ON_DISK if loader.disk else MARKER, seconds=SECONDS)
         return
 
     def fetched() -> bool | None:
@@ -115,7 +160,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Boot]:
     furnish(path / "furnished")
     for name in LOADERS:
         shutil.copytree(path / "furnished", path / name)
-    with ThreadPoolExecutor(len(LOADERS)) as pool:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
         boots = pool.map(lambda name: watch(name, path / name), LOADERS)
         return dict(zip(LOADERS, boots, strict=True))
 
@@ -141,3 +186,12 @@ def test_a_boot_loader_comes_to_the_kernel_by_its_own_configuration(
 def test_u_boot_is_told_by_its_script_to_ask_for_its_configuration(seen: Mapping[str, Boot]) -> None:
     first = next(message for stage, message in seen["u-boot"].stages if stage == Stage.SCRIPT)
     assert first.startswith("boot.scr.uimg for ")
+
+
+@pytest.mark.parametrize("name", ["pxelinux-disk", "grub-bios-disk", "grub-x64-disk"])
+def test_a_boot_loader_hands_an_installed_machine_over_to_its_disk(
+    seen: Mapping[str, Boot], name: str
+) -> None:
+    stages = [stage for stage, _ in seen[name].stages]
+    assert Stage.SCRIPT in stages and Stage.KERNEL not in stages, seen[name]
+    assert ON_DISK in seen[name].console

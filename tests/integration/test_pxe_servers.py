@@ -380,6 +380,13 @@ def test_a_local_boot_script_chains_a_program_that_is_served(served: Served) -> 
     assert "Content-Type: application/efi" in served.curl("-I", url)
 
 
+def test_a_grub_image_by_http_is_a_program_that_knows_this_server(served: Served) -> None:
+    assert "Content-Type: application/efi" in served.curl("-I", f"{URL}/boot/grub-ia32.efi")
+    got = served.boot.parent / "grub-ia32.efi"
+    served.curl("-o", str(got), f"{URL}/boot/grub-ia32.efi")
+    assert f"(tftp,{SERVER})/grub".encode() in got.read_bytes()
+
+
 def test_the_kernel_is_served_whole_and_recorded_with_bytes_and_seconds(
     served: Served, tmp_path: Path
 ) -> None:
