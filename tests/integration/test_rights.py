@@ -17,7 +17,7 @@ import pytest
 from appliance.daemon import BOOT_CAPABILITIES, USER, service_user, unprivileged
 from appliance.deadline import wait_until
 from appliance.demo import Scene, serving, set_scene
-from appliance.lab import Lan, lan
+from appliance.lab import APPLIANCE_ADDRESS, Lan, lan
 from appliance.model import Machine, MachineState, Tree
 from appliance.overlays import HOME
 from appliance.run import run
@@ -25,7 +25,7 @@ from pxe import dhcp, maker, packets
 from pxe.dhcp import MessageType
 from pxe.maker import Kind, RemoteMaker
 from pxe.packets import Datagram
-from tests.integration.netyard import DEADLINE_SECONDS, UEFI, inside, packet, port
+from tests.integration.netyard import DEADLINE_SECONDS, UEFI, discover, inside, packet, port
 
 BIND_SERVICE_AND_RAW = (1 << 10) | (1 << 13)
 MACHINES = [f"52:54:00:7a:{number >> 8:02x}:{number & 255:02x}" for number in range(1000)]
@@ -70,9 +70,18 @@ def rights(status: str) -> dict[str, int]:
     return {**sets, "uid": int(uids[1])}
 
 
-def test_the_boot_process_is_the_service_user_with_two_capabilities(scene: Scene, net: Lan) -> None:
+def test_the_boot_process_is_the_service_user_with_two_capabilities_and_serves_what_comes_later(
+    scene: Scene, net: Lan
+) -> None:
     with serving(scene, net) as pid:
         status = Path(f"/proc/{boot_process(pid)}/status").read_text()
+        before = sockets_of(net)
+        make_anew(net)
+        with port(net.namespace("client"), 68, "eth0") as asking:
+            assert str(discover(asking, mac=MACHINES[0]).server) == APPLIANCE_ADDRESS
+        assert sockets_of(net) == before
+        assert len(before) == 3
+        assert all(one.endswith(f" {2 * maker.RECEIVE_BUFFER_BYTES}") for one in before)
     found = rights(status)
     # A checkout in a closed directory (/root) can only be run by root.
     program = (HOME, Path(sys.executable), Path(sys.executable).resolve())
@@ -91,6 +100,25 @@ def test_what_is_started_for_the_service_user_has_these_capabilities_and_no_othe
     status = run([*unprivileged(user, BOOT_CAPABILITIES), "cat", "/proc/self/status"]).stdout
     sets = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
     assert rights(status) == {**dict.fromkeys(sets, BIND_SERVICE_AND_RAW), "uid": user.pw_uid}
+
+
+def make_anew(net: Lan) -> None:
+    """Take the appliance's interface away and give it another one of the same name."""
+    appliance, bridge = net.namespace("appliance"), net.namespace("lan")
+    run(["ip", "-n", appliance, "link", "del", "eth0"])
+    peer = ["peer", "name", "eth0", "netns", appliance]
+    run(["ip", "-n", bridge, "link", "add", "anew", "type", "veth", *peer])
+    run(["ip", "-n", bridge, "link", "set", "anew", "master", "br0", "up"])
+    run(["ip", "-n", appliance, "link", "set", "eth0", "up"])
+    run(["ip", "-n", appliance, "addr", "add", f"{APPLIANCE_ADDRESS}/24", "dev", "eth0"])
+
+
+def sockets_of(net: Lan) -> list[str]:
+    """The appliance's DHCP and TFTP ports, and the room of each for what waits."""
+    words = ["ss", "--no-header", "--numeric", "--udp", "--listening", "--memory", "--oneline"]
+    listed = run(words, prefix=net.exec_prefix("appliance")).stdout.splitlines()
+    found = (re.search(r"(\S+:(?:67|69|4011))\s.*skmem:\(r\d+,rb(\d+),", line) for line in listed)
+    return sorted(f"{one[1]} {one[2]}" for one in found if one)
 
 
 def frame(mac: str) -> bytes:
