@@ -39,8 +39,10 @@ class Cost:
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def watch(self, session: int) -> None:
-        while not self._stop.wait(SAMPLE_SECONDS):
+        while True:
             self.private_bytes = max(self.private_bytes, _private_bytes(session))
+            if self._stop.wait(SAMPLE_SECONDS):
+                return
 
     def stop(self) -> None:
         self._stop.set()
