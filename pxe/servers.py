@@ -5,7 +5,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -74,6 +74,12 @@ class _Station:
         self.sockets = sockets
         self.tftp: TftpServer | None = None
         self.http: web.SockSite | None = None
+
+    def resize(self, link: Link) -> None:
+        """Follow a change of the MTU, and of nothing else: what is under way goes on."""
+        if self.tftp and link.mtu != self.link.mtu:
+            self.tftp.limits = Limits.on(link.mtu)
+        self.link = link
 
     @property
     def tapped(self) -> bool:
@@ -233,9 +239,12 @@ class Servers:
     async def _follow(self, found: dict[str, Link | str], runner: web.AppRunner) -> bool:
         """Leave links that are gone or changed, then open new ones; False when one could not be opened."""
         for station in list(self._stations.values()):
-            if found[station.link.name] != station.link:
-                await self._leave(station)
-                log.warning("no longer answering on %s", station)
+            link = found[station.link.name]
+            if isinstance(link, Link) and replace(link, mtu=station.link.mtu) == station.link:
+                station.resize(link)
+                continue
+            await self._leave(station)
+            log.warning("no longer answering on %s", station)
         complete = True
         for name, link in found.items():
             if name in self._stations:

@@ -71,7 +71,8 @@ class TftpServer:
         self._address = address
         self._resolver = resolver
         self._finished = finished
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
+        """What new transfers may agree on."""
         self._port69 = port69 if self.settings.single_port else None
         self._ports = Ports(self.settings.first_port, self.settings.last_port)
         self._sessions: dict[Address, Session] = {}
@@ -201,8 +202,8 @@ class TftpServer:
         for session in self._of_host.get(host, ()):
             self._note_narrow(session, now)
         if self._narrow.get(host, 0.0) <= now:
-            return self._limits
-        return Limits(NARROW_BLKSIZE, self._limits.windowsize, self._limits.timeout_seconds)
+            return self.limits
+        return Limits(NARROW_BLKSIZE, self.limits.windowsize, self.limits.timeout_seconds)
 
     def _note_narrow(self, session: Session, now: float) -> None:
         """Remember a client that answers and gets no large packet: somewhere between, the MTU is smaller."""
