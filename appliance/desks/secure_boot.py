@@ -50,7 +50,8 @@ class SecureBootDesk:
         if not self.live.now().secure_boot.enabled:
             return NOT_ENABLED
         db = self.keys.certificates()[-1]
-        return f"Secure Boot: UEFI boot programs are signed with {db.subject}, SHA-256 {db.sha256[:16]}..."
+        signed = f"Secure Boot: UEFI boot programs are signed with {db.subject}, SHA-256 {db.sha256[:16]}..."
+        return f"{signed}, with Debian's shim before them" if self.live.now().secure_boot.shim else signed
 
     def signer(self) -> Callable[[Path, Path], None] | None:
         """What signs boot programs; None when nothing is to be signed."""
