@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pxe.admission import GRACE_SECONDS, LEAST, MOST, Admission, Turn, places
@@ -109,6 +109,7 @@ def simulate(machines: int, of: int, seed: int, vanish: float) -> dict[int, floa
     return done
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 150), st.integers(1, 20), st.integers(0, 2**32), st.sampled_from([0.0, 0.1]))
 def test_all_arrive_whoever_vanishes(machines: int, of: int, seed: int, vanish: float) -> None:
     simulate(machines, of, seed, vanish)
