@@ -79,7 +79,12 @@ class Up:
             )
             raise Problem("nobody said on which network interface machines are", hint=hint)
         return Network(
-            tuple(dict.fromkeys(names)), site.http_port, site.address, site.net.beside_dhcp, site.tftp
+            tuple(dict.fromkeys(names)),
+            site.http_port,
+            site.address,
+            site.net.beside_dhcp,
+            site.tftp,
+            site.http_front,
         )
 
 
@@ -239,7 +244,7 @@ def boot(asked: Up) -> None:
     """The boot process: DHCP, TFTP, HTTP, and DNS when the site has a zone."""
     services = Services(asked.site, Tree(asked.state))
     site = services.live.now()
-    dns = DnsServer(services.names, site.http_port) if site.dns.zone else None
+    dns = DnsServer(services.names, site.http_front or site.http_port) if site.dns.zone else None
     maker = RemoteMaker(socket.socket(fileno=asked.sockets)) if asked.sockets is not None else make
     boot_dir = services.tree.path / "boot"
     servers = Servers(asked.network(site), services.desk, boot_dir, dns, services.leases, maker=maker)

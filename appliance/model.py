@@ -328,6 +328,8 @@ class Site:
     """The main repository first."""
     profiles: Mapping[str, Profile]
     http_port: int = 80
+    http_front: int = 0
+    """The port machines are told instead, on which a web server in front of ours listens; 0: none."""
     web_host: str = "127.0.0.1"
     web_port: int = 8080
     address: str = ""

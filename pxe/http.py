@@ -5,7 +5,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from ipaddress import IPv4Address
+from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path, PurePath
 
 from aiohttp import web
@@ -20,6 +20,7 @@ from appliance.stages import Stage
 from pxe import mirror
 from pxe.asked import TEXTS, classify
 from pxe.director import Director
+from pxe.http_limits import BODY_SECONDS, Limits
 from pxe.malformed import printable
 from pxe.names import Names, stage_of
 from pxe.policy import Here
@@ -40,6 +41,9 @@ TIMED = (Stage.KERNEL, Stage.INSTALLER)
 FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 NEVER_KEPT = {"Cache-Control": "no-store"}
 
+FRONT = web.AppKey("front", int)
+LIMITS = web.AppKey("limits", Limits)
+
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 # No name of ours begins with a dot, so none leads out of its directory.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+:-]{0,200}")
@@ -53,15 +57,20 @@ def application(
     boot_dir: Path,
     sightings: Sightings,
     interfaces: Callable[[], tuple[str, ...]] = lambda: (),
+    *,
+    front: int = 0,
 ) -> web.Application:
     """The web application; it logs what requests did and tells machines the address they came to.
 
     `interfaces`: those it is reached by; how many machines fetch at a time depends on their speed.
+    `front`: the port of another web server on this host through which machines come, 0 for none.
     """
     files = _Files(director, boot_dir, sightings, Turns(director, interfaces))
     posts = _Posts(director, sightings)
     # A larger body is refused with 413 as soon as it is read.
     app = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard])
+    app[FRONT] = front
+    app[LIMITS] = Limits(front=bool(front))
     app.router.add_post("/hello", posts.hello, expect_handler=_expect)
     app.router.add_post("/plan", posts.plan, expect_handler=_expect)
     app.router.add_post("/event", posts.event, expect_handler=_expect)
@@ -96,8 +105,10 @@ async def _expect(request: web.Request) -> None:
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The outermost handler: nothing a machine sends ends the server or shows it a traceback."""
+    limits, transport = request.app[LIMITS], request.transport
+    limits.began(transport)
     try:
-        return await handler(request)
+        return await handler(_through_front(request))
     except web.HTTPException:
         raise
     except ConnectionError as gone:
@@ -110,6 +121,20 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     except Exception:
         log.exception("%s of %s for %s failed", request.method, printable(request.path), request.remote)
         return web.Response(status=500, text="this server made a mistake; its log says which\n")
+    finally:
+        limits.ended(transport, asyncio.get_running_loop().time())
+
+
+def _through_front(request: web.Request) -> web.Request:
+    """The question as the front had it: only from there, and from this host, its word on who asks counts."""
+    told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    name = request.get_extra_info("sockname")
+    if not request.app[FRONT] or not told or not name or request.remote not in ("127.0.0.1", name[0]):
+        return request
+    try:
+        return request.clone(remote=str(IPv4Address(told)))
+    except AddressValueError:
+        return request
 
 
 def _here(request: web.Request) -> Here:
@@ -117,7 +142,7 @@ def _here(request: web.Request) -> Here:
     name = request.get_extra_info("sockname")
     if not name:
         raise ConnectionResetError("the connection is closed")
-    return Here(IPv4Address(name[0]), name[1])
+    return Here(IPv4Address(name[0]), request.app[FRONT] or name[1])
 
 
 def _asker(request: web.Request) -> str:
@@ -259,7 +284,7 @@ class _Files:
             raise web.HTTPNotFound(text="no such file\n", headers=NEVER_KEPT)
         headers = _headers(path, headers)
         if stage is None or request.method != "GET":
-            return web.FileResponse(path, headers=headers)
+            return _SentFile(path, headers=headers)
         if stage in TIMED:
             self._turns.kernel(mac, request)
         self._sightings.progressed(mac, stage)
@@ -285,7 +310,20 @@ def _headers(path: Path, more: Mapping[str, str] | None) -> Mapping[str, str]:
     return {"Content-Type": _TYPES.get(path.suffix, "application/octet-stream"), **(more or {})}
 
 
-class _WatchedFile(web.FileResponse):
+class _SentFile(web.FileResponse):
+    """A file. It is sent after its handler returned, and its connection is not left behind meanwhile."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        assert isinstance(request, web.Request)
+        limits, transport = request.app[LIMITS], request.transport
+        limits.began(transport)
+        try:
+            return await super().prepare(request)
+        finally:
+            limits.ended(transport, asyncio.get_running_loop().time())
+
+
+class _WatchedFile(_SentFile):
     """A file that says when it is sent and was: its bytes and seconds, or None when not all of it was."""
 
     def __init__(
@@ -344,7 +382,11 @@ class _Posts:
 
     async def _answer(self, request: web.Request, ask: Callable[[str], str]) -> web.Response:
         # The tail of a build log may hold anything; a report is not lost for one odd byte.
-        body = (await request.read()).decode(errors="replace")
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = (await request.read()).decode(errors="replace")
+        except TimeoutError:
+            return web.Response(status=408, text=f"the rest did not come within {BODY_SECONDS:.0f} s\n")
         try:
             text = ask(body)
         except Problem as problem:

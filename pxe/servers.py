@@ -19,7 +19,7 @@ from pxe.director import Director
 from pxe.dns_server import DnsServer
 from pxe.full import find_subnet
 from pxe.full_server import FullServer, Registry
-from pxe.http import application, protocol_log
+from pxe.http import LIMITS, application, protocol_log
 from pxe.interfaces import Changes, read_interfaces
 from pxe.links import EVERYBODY, Link, answering, find_links, is_for_us
 from pxe.maker import Maker, make
@@ -55,6 +55,13 @@ class Network:
     beside_dhcp: bool = False
     """A DHCP server on this host has port 67 or will have it: requests are taken from the wire."""
     tftp: TftpSettings = field(default_factory=TftpSettings)
+    front: int = 0
+    """The port on which another web server of this host takes HTTP and passes it on; 0: there is none."""
+
+    @property
+    def told_port(self) -> int:
+        """The HTTP port that machines are told."""
+        return self.front or self.http_port
 
     def look(self) -> dict[str, Link | str]:
         """For each interface its link, or why there is none now."""
@@ -124,7 +131,7 @@ class Servers:
         self._watch = Watch(self._full, self._served) if self._full else None
         self._responder = Responder(
             director,
-            network.http_port,
+            network.told_port,
             self._sightings,
             self._send,
             full=self._full,
@@ -180,7 +187,13 @@ class Servers:
         """Answer machines on what `open` opened, and what changes, until `stop` is set; then close it."""
         assert self._changes
         changes = self._changes
-        app = application(self._director, self._boot_dir, self._sightings, lambda: tuple(self._stations))
+        app = application(
+            self._director,
+            self._boot_dir,
+            self._sightings,
+            lambda: tuple(self._stations),
+            front=self._network.front,
+        )
         runner = web.AppRunner(app, access_log=None, logger=protocol_log)
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
@@ -195,12 +208,15 @@ class Servers:
         watching = asyncio.create_task(self._watching.run())
         try:
             await runner.setup()
+            assert runner.server
+            limiting = asyncio.create_task(app[LIMITS].run(runner.server))
             for station in self._stations.values():
                 await self._attend(station, runner)
             tending = asyncio.create_task(self._tend(changed, runner))
             await self._keep_watch(stop)
             tending.cancel()
-            await asyncio.gather(tending, return_exceptions=True)
+            limiting.cancel()
+            await asyncio.gather(tending, limiting, return_exceptions=True)
         finally:
             watching.cancel()
             loop.remove_reader(changes)
@@ -270,7 +286,7 @@ class Servers:
     async def _attend(self, station: _Station, runner: web.AppRunner) -> None:
         """Answer what comes in by a link from now on."""
         link, sockets = station.link, station.sockets
-        here = Here(link.address, self._network.http_port)
+        here = Here(link.address, self._network.told_port)
         tftp = TftpServer(
             str(link.address),
             lambda name, peer: self._names.resolve(name, peer, here),

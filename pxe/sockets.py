@@ -196,11 +196,17 @@ def _udp(maker: Maker, address: str, port: int, *, device: str = "") -> socket.s
     return made
 
 
+SILENT_MILLISECONDS = 60_000
+"""Firmware that fetches something acknowledges what it gets at once."""
+
+
 def _tcp(address: str, port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:
         # Connections of an earlier run that wait for their end do not hold the port.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A machine that is switched off in a download is noticed by its silence (connections inherit it).
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_MILLISECONDS)
         _claim(made, address, port, kind="TCP")
         made.listen(512)
     except BaseException:

@@ -111,12 +111,16 @@ def serving(
     director: FakeDirector | None = None,
     beside_dhcp: bool = False,
     clock: Callable[[], float] = time.monotonic,
+    http_port: int = 80,
+    front: int = 0,
 ) -> Iterator[FakeDirector]:
     """The boot servers in a namespace, in a thread of their own."""
     boot.mkdir(parents=True, exist_ok=True)
     (boot / "snponly.efi").write_bytes(b"a boot program" * 1000)
     asked = director or FakeDirector({"*": NetBoot("r1", "quiet", "armed")})
-    servers = Servers(Network(interfaces, 80, address, beside_dhcp), asked, boot, clock=clock)
+    servers = Servers(
+        Network(interfaces, http_port, address, beside_dhcp, front=front), asked, boot, clock=clock
+    )
     with inside(room):
         servers.open()
     stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
