@@ -8,11 +8,14 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from appliance.model import NetBoot
+from appliance.net_settings import NetSettings
 from pxe import dns, packets
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.dns_zone import Zone
 from pxe.links import Link
 from pxe.malformed import Malformed
+from pxe.names import Names
+from pxe.policy import Here
 from pxe.rarp_server import RarpServer
 from pxe.responder import Responder
 from pxe.sightings import Sightings
@@ -138,6 +141,33 @@ def frame() -> Target:
     return one
 
 
+def names() -> Target:
+    """Names of files, as TFTP and HTTP pass them on, for a known client and a stranger."""
+    boot, releases, pi, grub_home = rooms = [SEEDS / room for room in ("dhcp", "tftp", "names", "dns")]
+    director = FakeDirector(
+        {"*": NetBoot("20260101-0123456789ab", "quiet", "a test")},
+        releases=releases,
+        settings=NetSettings(raspberry_pi=pi),
+    )
+    sightings = Sightings()
+    sightings.saw_address("52:54:00:77:00:01", PEER)
+    here = Here(HERE, 80)
+    resolver = Names(director, boot, sightings, grub_home=grub_home)
+
+    def one(data: bytes) -> None:
+        name = data.decode(errors="surrogateescape")
+        for peer in (PEER, "10.77.9.51"):
+            found = resolver.resolve(name, peer, here)
+            if isinstance(found, Path):
+                assert any(found.is_relative_to(room.resolve()) for room in rooms), f"{name!r}: {found}"
+            elif found:
+                assert len(found) < 4096, f"{name!r}: {found!r}"
+        director.records.clear()
+        director.asked.clear()
+
+    return one
+
+
 def planted() -> Target:
     """A promise that is broken: to see that such a thing is found."""
 
@@ -154,5 +184,6 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     "dns": dns_question,
     "rarp": rarp,
     "frame": frame,
+    "names": names,
 }
 """By name, what is fuzzed."""
