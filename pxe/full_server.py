@@ -88,7 +88,8 @@ class FullServer:
     """Decides with `answer_full`, and does what the decision says in the right order.
 
     Answers that need a lease wait for the end of the event loop's turn: all leases of a burst are one
-    transaction, forced to the disk once, and only then the ACKs leave.
+    transaction, forced to the disk once, and only then the ACKs leave. A packet of at least 241 bytes gets
+    one answer of at most 548, or what its option 57 allows up to 1472: less than 6.2 times as much.
     """
 
     def __init__(

@@ -65,7 +65,7 @@ class Responder:
             )
             return wrong
         client = identify(packet, self._director.net().vendor_classes)
-        self._learn(packet, client)
+        self._learn(packet, client, link)
         here = Here(link.address, self._http_port)
         if port == dhcp.SERVER_PORT and self._full and self._full.serves(packet, here):
             self._serve_full(packet, client, link, sender=sender, size=len(datagram))
@@ -124,7 +124,7 @@ class Responder:
             strategy = self._adapting.strategy(packet, client, target, here, house)
         return answer(packet, client, target, here, port=port, sender=sender, strategy=strategy, house=house)
 
-    def _learn(self, packet: Packet, client: Client) -> None:
+    def _learn(self, packet: Packet, client: Client, link: Link) -> None:
         """Note the sender's address: from its own (ciaddr), or the one it asks its DHCP server for."""
         if packet.op != dhcp.BOOTREQUEST or not client.mac or not client.arch_ids:
             return
@@ -133,7 +133,7 @@ class Responder:
         self._sightings.saw_ipxe(client.mac, client.ipxe)
         if packet.message_type != MessageType.REQUEST:
             return
-        if packet.server:
+        if packet.server not in (None, link.address):
             self._sightings.saw_server(client.mac, packet.server)
         requested = packet.option(Option.REQUESTED_ADDRESS)
         if packet.ciaddr != NOBODY:

@@ -7,7 +7,7 @@ from appliance.dhcp_settings import DhcpSettings, Subnet
 from appliance.leases import Lease
 from appliance.live import LiveSite
 from appliance.store import Store
-from pxe.full import Guest
+from pxe.full import Guest, find_subnet
 
 
 class LeaseDesk:
@@ -16,14 +16,22 @@ class LeaseDesk:
         self._store = store
 
     def settings(self) -> DhcpSettings:
-        """The table [dhcp]; where it names no DNS server or domain, those of the table [dns]."""
+        """The table [dhcp], completed: DNS server and domain are those of [dns] where it names none.
+
+        What a machine is told by RARP is its fixed address, too, so that nobody else gets it.
+        """
         site = self._live.now()
-        zone = site.dns.zone
+        zone, subnets = site.dns.zone, site.dhcp.subnets
 
         def completed(subnet: Subnet) -> Subnet:
             return replace(subnet, dns=subnet.dns or (None,), domain=subnet.domain or zone)
 
-        return replace(site.dhcp, subnets=tuple(map(completed, site.dhcp.subnets))) if zone else site.dhcp
+        told = {mac: at for mac, at in site.net.rarp.items() if find_subnet(site.dhcp, at)}
+        return replace(
+            site.dhcp,
+            subnets=tuple(map(completed, subnets)) if zone else subnets,
+            fixed={**told, **site.dhcp.fixed},
+        )
 
     def guest(self, mac: str) -> Guest:
         """Known is who has a row in the store, by hand or because it told the server what it is."""

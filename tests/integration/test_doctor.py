@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from appliance.daemon import BOOT_CAPABILITIES, unprivileged
 from appliance.deadline import wait_until
 from appliance.firewall import Fate, Parcel, verdict
 from appliance.lab import APPLIANCE_ADDRESS, DHCP_ADDRESS, FOREIGN, Lan, foreign_dhcp, lan, wait_for_port
@@ -82,7 +83,8 @@ def make_site(place: Path, *, table: str = "") -> None:
 def served(on: Lan, place: Path) -> Iterator[None]:
     log = place / "boot.log"
     words = argv(place / "site", place / "state", "process", "boot")
-    with running(words, prefix=on.exec_prefix("appliance"), output=log):
+    prefix = [*on.exec_prefix("appliance"), *unprivileged(None, BOOT_CAPABILITIES)]
+    with running(words, prefix=prefix, output=log):
         wait_until(
             lambda: "answering on eth0" in log.read_text() or None,
             seconds=SECONDS,
@@ -169,6 +171,7 @@ def test_our_own_server_is_seen_though_it_is_on_this_host(office: Lan, tmp_path:
     assert report.status == 0, report.bad()
     said = [one["said"] for one in report.findings]
     assert said.count("this server has it") == 4
+    assert "has what it needs and no capability more" in said
     # The probe took no address for good.
     store = Store(Tree(tmp_path / "state").store)
     assert store.leases.all() == []

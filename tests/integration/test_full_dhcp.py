@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.daemon import BOOT_CAPABILITIES, unprivileged
 from appliance.deadline import wait_until
 from appliance.dhcp_settings import DhcpSettings
 from appliance.errors import Problem
@@ -63,7 +64,7 @@ class Office:
 
     @contextmanager
     def served(self) -> Iterator["subprocess.Popen[bytes]"]:
-        """The boot process, answering."""
+        """The boot process with the capabilities that `up` leaves it, answering."""
         words: list[Argument] = [
             sys.executable,
             "-m",
@@ -74,7 +75,7 @@ class Office:
             "boot",
         ]
         options: list[Argument] = ["--site", self.site, "--interface", "eth0"]
-        prefix = self.lan.exec_prefix("appliance")
+        prefix = [*self.lan.exec_prefix("appliance"), *unprivileged(None, BOOT_CAPABILITIES)]
         with running([*words, *options], prefix=prefix, output=self.log) as server:
             wait_for_port(self.lan, "appliance", 67, seconds=SECONDS, udp=True)
             yield server
