@@ -46,10 +46,9 @@ def wait_script(mac: str, here: Here, *, seconds: int, before: int, since: float
 
     While the server is away it goes on asking for some minutes.
     """
-    others = f"{before} machine{'' if before == 1 else 's'}"
     again = f"chain --replace --autofree {here.url}/boot/{mac}.ipxe?since={since:.0f}"
     lines = [
-        f"echo DistServer: {others} to wait for, asking again in {seconds} s",
+        f"echo DistServer: waiting for its turn after {before} more, asking again in {seconds} s",
         f"sleep {seconds}",
         *[f"{again} || sleep {AWAY_SECONDS}"] * AWAY_ATTEMPTS,
         "echo DistServer: giving up, booting the next device",

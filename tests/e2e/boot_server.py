@@ -10,7 +10,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from appliance.lab import Lan, wait_for_port
@@ -32,6 +32,8 @@ INIT = f"""#!/bin/busybox sh
 while :; do /bin/busybox sleep 600; done
 """
 HTTP_PORT = 80
+ADMISSION = "admission"
+"""A file of this name in its place: so many machines fetch at a time."""
 INSTALLED = "installed"
 """A file of this name in its place: the server tells every machine to boot its own disk."""
 UP_SECONDS = 60.0
@@ -95,6 +97,8 @@ async def _serve(place: Path) -> None:
     netboot = NetBoot(RELEASE, ARGUMENTS, "a test")
     target = LocalBoot("a test") if (place / INSTALLED).exists() else netboot
     director = Journal({"*": target}, releases=place / "releases", file=place / "journal")
+    if (place / ADMISSION).exists():
+        director.settings = replace(director.settings, admission=int((place / ADMISSION).read_text()))
     chosen = json.loads((place / "strategies").read_text())
     for mac, strategy in chosen.items():
         director.preferences[mac] = Preference(Strategy(strategy), Source.SITE)

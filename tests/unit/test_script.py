@@ -74,7 +74,7 @@ def test_a_machine_that_must_wait_is_told_how_long_and_asks_again_even_while_the
     again = f"chain --replace --autofree {HERE.url}/boot/{MAC}.ipxe?since=1000 || sleep 5"
     assert lines[:4] == [
         "#!ipxe",
-        "echo DistServer: 1 machine to wait for, asking again in 7 s",
+        "echo DistServer: waiting for its turn after 1 more, asking again in 7 s",
         "sleep 7",
         again,
     ]
