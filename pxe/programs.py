@@ -1,7 +1,7 @@
 """Which boot program each firmware and processor is given, by the name it has in the boot directory."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from appliance.model import Firmware
 
@@ -55,7 +55,11 @@ HOMELESS = frozenset(("riscv64", "loongarch64"))
 
 def programs_in(names: Collection[str]) -> Mapping[Platform, Program]:
     """What each platform is given by a boot directory that holds these files."""
-    there = {platform: one for platform, one in PROGRAMS.items() if one.file in names}
+    there = {
+        platform: one if one.local in names else replace(one, local="")
+        for platform, one in PROGRAMS.items()
+        if one.file in names
+    }
     if SHIM.file in names:
         there[Firmware.UEFI, "x64"] = SHIM
     return there

@@ -26,7 +26,7 @@ from pxe import dhcp, images
 from pxe.dhcp import MessageType, Packet
 from pxe.images import make_boot_directory
 from pxe.programs import GRUB_IMAGES
-from pxe.servers import Network, Servers
+from pxe.servers import Network, Servers, house_of
 from tests.fake_director import FakeDirector
 
 MAC = "52:54:00:77:00:01"
@@ -548,14 +548,17 @@ def test_a_taken_port_is_a_problem_that_says_who_to_look_for(served: Served) -> 
 # The boot directory.
 
 
-def test_a_missing_boot_program_is_a_problem_that_names_its_package(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_boot_program_is_said_with_its_package_and_the_others_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    boot = tmp_path / "boot"
+    boot.mkdir()
+    (boot / "snponly.efi").write_bytes(b"an earlier one, perhaps without a signature")
     monkeypatch.setattr(images, "IPXE", tmp_path / "nowhere")
-    with pytest.raises(Problem) as caught:
-        make_boot_directory(tmp_path / "boot")
-    assert caught.value.hint == "apt install ipxe"
-    assert not (tmp_path / "boot").exists()
+    make_boot_directory(boot)
+    assert "undionly.kpxe is missing (apt install ipxe)" in caplog.text
+    assert sorted(path.name for path in boot.iterdir()) == ["grub-ia32.efi", "local-x64.efi"]
+    assert not {platform for platform in house_of(boot).programs if platform[1] != "ia32"}
 
 
 def test_making_the_boot_directory_again_replaces_its_files_and_leaves_nothing_else(tmp_path: Path) -> None:

@@ -54,12 +54,16 @@ def test_a_missing_program_says_what_would_help() -> None:
 
 def test_a_shim_takes_the_place_of_ipxe_where_it_is() -> None:
     x64 = (Firmware.UEFI, "x64")
-    assert programs_in(["snponly.efi", "x"]) == {x64: PROGRAMS[x64]}
+    assert programs_in(["snponly.efi", "local-x64.efi", "x"]) == {x64: PROGRAMS[x64]}
     there = programs_in(["snponly.efi", "shimx64.efi", "undionly.kpxe"])
     assert there[x64] == SHIM
     # An iPXE that needs ours cannot start shim's second stage.
     assert there[x64].ipxe == "snponly.efi"
     assert there[Firmware.BIOS, "x86"].file == "undionly.kpxe"
+
+
+def test_an_image_for_the_local_disk_that_is_not_there_is_not_offered() -> None:
+    assert programs_in(["snponly.efi"])[Firmware.UEFI, "x64"].local == ""
 
 
 def test_the_table_shows_every_platform_and_what_is_missing(tmp_path: Path) -> None:
