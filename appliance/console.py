@@ -213,6 +213,13 @@ class Console:
         assert isinstance(match, re.Match)
         return index, Seen(before=str(self._seen.before), text=match.group(0), groups=match.groups())
 
+    def hear(self, seconds: float) -> str:
+        """All that has come and nobody waited for, after at most so long; raises ConsoleClosed."""
+        try:
+            return self.wait_for(re.compile(r"(?s).+"), seconds=seconds).text
+        except ConsoleTimeout:
+            return ""
+
     def send(self, text: str) -> None:
         """Type a text as it is."""
         data = text.encode()

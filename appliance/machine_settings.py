@@ -7,6 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from appliance.dialogues import DIALOGUES
 from appliance.schema import Keys, Kind
 
 BMC = Keys(
@@ -22,8 +23,16 @@ BMC = Keys(
     },
     required=frozenset({"kind", "address", "user", "password_file"}),
 )
+CONSOLE = Keys(
+    {
+        "path": Kind.TEXT,
+        "command": Kind.WORDS,
+        "break_keys": Kind.TEXT,
+        "firmware": Kind.TEXT,
+    }
+)
 MACHINE = Keys(
-    {"mac": Kind.TEXT, "wake_password_file": Kind.TEXT, "bmc": BMC},
+    {"mac": Kind.TEXT, "wake_password_file": Kind.TEXT, "bmc": BMC, "console": CONSOLE},
     many=True,
     required=frozenset({"mac"}),
 )
@@ -57,10 +66,33 @@ class Bmc:
     """IPMI: None leaves it to ipmitool."""
 
 
+class ConsoleKind(Enum):
+    LOCAL = "local"
+    COMMAND = "command"
+    IPMI = "ipmi"
+
+
+@dataclass(frozen=True)
+class ConsoleSettings:
+    """A serial line."""
+
+    kind: ConsoleKind
+    path: Path = Path()
+    """LOCAL: a Unix socket (QEMU's) or a terminal device."""
+    command: tuple[str, ...] = ()
+    """COMMAND: a program whose terminal is the machine's console, such as ssh to a console server."""
+    break_keys: str = ""
+    """COMMAND: what makes it send a break."""
+    firmware: str = ""
+    """The name of the dialogue that lets it boot from the network."""
+
+
 @dataclass(frozen=True)
 class MachineSettings:
     mac: str
     bmc: Bmc | None = None
+    console: ConsoleSettings | None = None
+    """None: serial over LAN, when there is a controller of kind IPMI."""
     wake_password_file: Path | None = None
     """SecureOn: a password that network cards may want in a magic packet."""
 
@@ -79,6 +111,7 @@ def read_machines(
         found[mac] = MachineSettings(
             mac,
             bmc=_bmc(table["bmc"], f"{where}.bmc", file.parent, complaints) if "bmc" in table else None,
+            console=_console(table, where, file.parent, complaints) if "console" in table else None,
             wake_password_file=_path(table, "wake_password_file", file.parent),
         )
     return found
@@ -109,6 +142,26 @@ def _bmc(table: Mapping[str, Any], where: str, site: Path, complaints: list[str]
         system=table.get("system", ""),
         cipher_suite=table.get("cipher_suite"),
     )
+
+
+def _console(
+    table: Mapping[str, Any], where: str, site: Path, complaints: list[str]
+) -> ConsoleSettings | None:
+    console = table["console"]
+    firmware, command = console.get("firmware", ""), tuple(console.get("command", ()))
+    if firmware and firmware not in DIALOGUES:
+        near = ", ".join(DIALOGUES)
+        complaints.append(f"{where}.console.firmware: expected one of {near}, got {firmware!r}")
+    if "path" in console and command:
+        complaints.append(f"{where}.console: expected `path` or `command`, got both")
+    if "path" in console:
+        return ConsoleSettings(ConsoleKind.LOCAL, path=site / console["path"], firmware=firmware)
+    if command:
+        keys = console.get("break_keys", "")
+        return ConsoleSettings(ConsoleKind.COMMAND, command=command, break_keys=keys, firmware=firmware)
+    if table.get("bmc", {}).get("kind") != BmcKind.IPMI.value:
+        complaints.append(f"{where}.console: expected `path` or `command`, or a bmc of kind ipmi")
+    return ConsoleSettings(ConsoleKind.IPMI, firmware=firmware)
 
 
 def _path(table: Mapping[str, Any], key: str, site: Path) -> Path | None:

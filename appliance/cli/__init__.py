@@ -12,6 +12,7 @@ from appliance import daemon, demo
 from appliance.cli import (
     bootprograms,
     cluster,
+    console,
     doctor,
     explain,
     failure,
@@ -90,6 +91,7 @@ def parser() -> argparse.ArgumentParser:
         bootprograms,
         cluster,
         doctor,
+        console,
         explain,
         failure,
         gc,

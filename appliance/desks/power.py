@@ -2,9 +2,14 @@
 
 from collections.abc import Callable
 from ipaddress import IPv4Address
+from pathlib import Path
+from typing import BinaryIO
 
-from appliance import power, wake
+from appliance import power, terminal, wake
+from appliance.console import Console, ConsoleFailure
+from appliance.dialogues import DIALOGUES
 from appliance.errors import Problem
+from appliance.line import open_line, play
 from appliance.live import LiveSite
 from appliance.machine_settings import MachineSettings
 from appliance.model import Event, Firmware, Machine
@@ -55,6 +60,29 @@ class PowerDesk:
         if action is not Action.STATUS:
             self._note(machine, "power", f"{action.value}, by {bmc.kind.value}")
         return state
+
+    def converse(self, machine: Machine, log: BinaryIO | None) -> None:
+        """Join this terminal with the machine's console until the person leaves. Raises Problem."""
+        with open_line(self._settings(machine)) as line:
+            terminal.converse(line, log)
+
+    def netboot(self, machine: Machine, firmware: str, transcript: Path, say: Callable[[str], None]) -> None:
+        """Talk the machine's firmware into booting from the network once; `say` is told how far it is.
+
+        Raises Problem, or ConsoleClosed when the line ends.
+        """
+        settings = self._settings(machine)
+        name = firmware or (settings.console.firmware if settings.console else "")
+        if not name:
+            hint = f"set console.firmware in the site, or give --firmware: {', '.join(DIALOGUES)}"
+            raise Problem(f"nobody said which firmware machine {machine.mac} has", hint=hint)
+        try:
+            with open_line(settings) as line, Console(line.fd, transcript) as console:
+                play(DIALOGUES[name], line, console, say)
+        except (Problem, ConsoleFailure) as problem:
+            self._note(machine, "console", f"netboot by {name}: {problem}", status="failed")
+            raise
+        self._note(machine, "console", f"netboot by {name}")
 
     def _settings(self, machine: Machine) -> MachineSettings:
         return self._live.now().machines.get(machine.mac) or MachineSettings(machine.mac)

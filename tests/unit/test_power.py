@@ -32,7 +32,7 @@ def add(site: Path, text: str) -> None:
 def test_machines_are_read_with_paths_relative_to_the_site(site: Path) -> None:
     add(site, f'[[machine]]\nmac = "{MAC.upper()}"\nwake_password_file = "/etc/wake"\n[machine.bmc]\n{BMC}')
     bmc = Bmc(BmcKind.IPMI, "10.0.2.5", 623, "operator", (site / "keys/bmc").resolve())
-    assert read_site(site).machines == {MAC: MachineSettings(MAC, bmc, Path("/etc/wake"))}
+    assert read_site(site).machines == {MAC: MachineSettings(MAC, bmc, wake_password_file=Path("/etc/wake"))}
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ PURE = (
     "pxe/dns_limit.py",
     "appliance/dns_settings.py",
     "appliance/machine_settings.py",
+    "appliance/dialogue.py",
+    "appliance/dialogues.py",
     "buildfarm/complaints.py",
     "buildfarm/decisions.py",
     "appliance/compile_host.py",
