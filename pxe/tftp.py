@@ -20,6 +20,8 @@ UNPROVED_SECONDS = 10.0
 # The last ACK may be lost, and its sender gone: that is success.
 LAST_TRIES = 5
 IDLE_SECONDS = 60.0
+# Longer than any answer takes while a thousand machines ask.
+STUCK_SECONDS = 3.0
 # What a file system takes as one name.
 LONGEST_NAME = 255
 LAST_NUMBER = 0xFFFF
@@ -163,10 +165,10 @@ class Transfer:
         """The client answered, so somebody is at its address and wants this."""
         return self._base >= self._first
 
-    @property
-    def stuck(self) -> bool:
-        """It took the options and then not one block: packets of this size may not reach it."""
-        return self.proved and self._base == 0 and self._tries > 2
+    def stuck(self, now: float) -> bool:
+        """It took the options and then, for long, not one block: packets of this size may not reach it."""
+        waits = self.proved and self._base == 0 and self._tries > 2
+        return waits and now - self._progress_at >= STUCK_SECONDS
 
     def unanswered(self, now: float) -> float:
         """For how many seconds it has been waiting."""

@@ -32,7 +32,8 @@ Finished = Callable[[str, str, int, float], None]
 GIVE_WAY_SECONDS = 1.0
 # So many of the oldest are looked at for one that gives way.
 OLDEST = 64
-# The same request again so soon was doubled on the way. Later its sender was switched on anew.
+# The same request again while the transfer goes on was doubled on the way, or is late. When nothing came for
+# so long its sender was switched on anew.
 DOUBLED_SECONDS = 1.0
 # Requests beyond that wait, for so long: until then their senders ask again, or are gone.
 WAITING_SECONDS = 5.0
@@ -127,9 +128,10 @@ class TftpServer:
             return
         now = monotonic()
         if before := self._sessions.get(peer):
-            proved = before.transfer.proved
-            if request == before.request and (not proved or now - before.started_at < DOUBLED_SECONDS):
-                # Its answer was lost, or the request was doubled: another port would confuse its sender.
+            alive = not before.transfer.proved or before.transfer.unanswered(now) < DOUBLED_SECONDS
+            if request == before.request and alive:
+                # Its answer was lost, or the request was doubled or stood in a queue: another port would
+                # confuse its sender.
                 before.asked_again()
                 return
             before.give_way()
@@ -208,7 +210,7 @@ class TftpServer:
     def _note_narrow(self, session: Session, now: float) -> None:
         """Remember a client that answers and gets no large packet: somewhere between, the MTU is smaller."""
         host, blksize = session.peer[0], session.transfer.agreed.blksize
-        if blksize <= NARROW_BLKSIZE or not session.transfer.stuck:
+        if blksize <= NARROW_BLKSIZE or not session.transfer.stuck(now):
             return
         if host not in self._narrow:
             log.warning("tftp: %s gets no packet of %d bytes: is the MTU the same everywhere?", host, blksize)

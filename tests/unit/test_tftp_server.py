@@ -343,6 +343,24 @@ def test_a_doubled_request_is_answered_again_from_the_same_port(root: Path) -> N
     with_server(root, talk)
 
 
+def test_a_machine_that_is_switched_on_anew_and_asks_from_the_same_port_is_answered(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxe.tftp_server.DOUBLED_SECONDS", 0.0)
+
+    async def talk(served: Served, caller: Caller) -> None:
+        caller.ask(packets.request("file"))
+        _, before = await caller.answer()
+        caller.socket.sendto(packets.ack(1), before)
+        assert await caller.answer() == (Data(2, b"x" * 512), before)
+        caller.ask(packets.request("file"))
+        packet, now = await caller.answer()
+        assert packet == Data(1, b"x" * 512) and now != before
+        assert len(served.server) == 1
+
+    with_server(root, talk)
+
+
 def test_one_client_has_four_transfers_at_a_time_and_the_next_ones_wait(root: Path) -> None:
     async def talk(served: Served, caller: Caller) -> None:
         others = [Caller(served.server) for _ in range(4)]
@@ -476,7 +494,10 @@ def test_clients_that_count_on_with_one_are_named_by_the_site(root: Path) -> Non
     with_server(root, talk, chosen=TftpSettings(rollover_1=(IPv4Network("127.0.0.0/8"),)))
 
 
-def test_a_client_that_large_packets_do_not_reach_gets_small_ones_the_next_time(root: Path) -> None:
+def test_a_client_that_large_packets_do_not_reach_gets_small_ones_the_next_time(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pxe.tftp.STUCK_SECONDS", 0.1)
     (root / "long").write_bytes(b"y" * 3000)
 
     async def talk(served: Served, caller: Caller) -> None:
