@@ -29,6 +29,8 @@ from tests.integration.netyard import DEADLINE_SECONDS, EVERYBODY, Yard, port, y
 SERVER, CLIENT = "10.79.0.2", "10.79.0.3"
 RELEASE = "20260101-00000000000a"
 ARCHES = (0, 7, 16)
+ROUTES = 99
+"""Stands for an architecture in the MAC of machines that are asked about by every route."""
 ARMED, INSTALLED, UNKNOWN = "armed", "installed", "unknown"
 TOKEN = re.compile(r"distserver\.token=[0-9a-f]{32}")
 MACHINES = (ARMED, INSTALLED, UNKNOWN)
@@ -54,11 +56,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = Statement("vm", "stable", RELEASE, 1, "2026-01-01T00:00:00Z")
     services.desk.channels.put(said, signer.clearsign(statement.write(said)))
     disks = (Disk("/dev/vda", 8 * 2**30, "virtio"),)
-    for kind, arch in ((kind, arch) for kind in (ARMED, INSTALLED) for arch in ARCHES):
+    for kind, arch in ((kind, arch) for kind in (ARMED, INSTALLED) for arch in (*ARCHES, ROUTES)):
         mac, state = mac_of(kind, arch), MachineState(kind)
         facts = Facts(mac, Firmware.UEFI, 2**30, vendor="QEMU", disks=disks)
         services.store.machines.add(Machine(mac, state, profile="vm", facts=facts, release=RELEASE))
     services.store.close()
+    release = tree.path / "releases" / RELEASE
+    release.mkdir(parents=True)
+    (release / "kernel").write_bytes(b"a kernel")
     for program in ("undionly.kpxe", "snponly.efi", "local-x64.efi"):
         (tree.room("boot") / program).write_bytes(b"a boot program")
     return place
@@ -134,3 +139,37 @@ def test_the_script_is_the_one_that_explain_foretold(
     real = run(["curl", "-sS", "--max-time", "20", url], prefix=net.on("client")).stdout
     lines = [f"  {line}" for line in TOKEN.sub("", real).splitlines()]
     assert [TOKEN.sub("", line) for line in foretold.lines[: len(lines)]] == lines
+
+
+def told(net: Yard, url: str) -> str:
+    """What comes for a URL; empty when it is refused."""
+    said = run(["curl", "-sf", "--max-time", "20", url], prefix=net.on("client"), ok=(0, 22, 68))
+    return said.stdout
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+def test_dhcp_tftp_and_http_never_disagree(net: Yard, place: Path, kind: str) -> None:
+    mac = mac_of(kind, ROUTES)
+    asker, dashed = Asker(mac, 7), mac.replace(":", "-")
+    with port(net.room("client"), 68, "eth0") as asking:
+        offer = ask(asking, dhcp.encode(firmware_discover(asker)), EVERYBODY)
+    with port(net.room("client"), 4011, address=CLIENT) as asking:
+        ack = ask(asking, dhcp.encode(boot_server_request(asker, IPv4Address(CLIENT))), (SERVER, 4011))
+    assert offer and ack
+    programs = {dhcp.decode(datagram).file for datagram in (offer, ack)}
+    names = (f"boot/{mac}.ipxe", f"grub/grub.cfg-01-{dashed}", f"pxelinux.cfg/01-{dashed}", "autoexec.ipxe")
+    texts = [told(net, f"{way}://{SERVER}/{name}") for way in ("http", "tftp") for name in names]
+    assert all(texts)
+    kernels = {
+        told(net, f"http://{SERVER}/r/{RELEASE}/kernel?mac={mac}"),
+        told(net, f"tftp://{SERVER}/r/{RELEASE}/kernel"),
+    }
+    if kind == INSTALLED:
+        assert programs == {b"local-x64.efi"}
+        assert not any(RELEASE in text.replace(f"release {RELEASE} is installed", "") for text in texts)
+        assert kernels == {""}
+    else:
+        assert programs == {b"snponly.efi"}
+        assert all(f"/r/{RELEASE}/kernel" in text for text in texts)
+        assert kernels == {"a kernel"}
+    assert all(("distserver.token=" in text) == (kind == ARMED) for text in texts)
