@@ -1,6 +1,7 @@
 """Serves TFTP: a socket of its own for every transfer, one event loop for all."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
@@ -220,18 +221,18 @@ class TftpServer:
             del self._narrow[next(iter(self._narrow))]
 
     def _rollover_of(self, host: str) -> int:
-        address = IPv4Address(host)
-        return int(any(address in network for network in self.settings.rollover_1))
+        named = self.settings.rollover_1
+        return int(bool(named) and any(IPv4Address(host) in network for network in named))
 
     def _refuse(self, peer: Address, code: ErrorCode, message: str) -> None:
-        try:
-            way = self.way(peer)
-            way.sendmsg([packets.error(code, message)])
-        except OSError as error:
-            log.debug("tftp: %s is not answered: %s", peer[0], error)
-            return
-        if isinstance(way, socket.socket):
-            way.close()
+        with contextlib.ExitStack() as opened:
+            try:
+                way = self.way(peer)
+                if isinstance(way, socket.socket):
+                    opened.enter_context(way)
+                way.sendmsg([packets.error(code, message)])
+            except OSError as error:
+                log.debug("tftp: %s is not answered: %s", peer[0], error)
 
     def ended(self, session: Session, now: float) -> None:
         """A session is closed: forget it, and tell who wants to know."""
