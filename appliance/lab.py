@@ -186,22 +186,30 @@ def _owner_name(pid: int) -> str:
 
 @contextmanager
 def foreign_dhcp(
-    on: Lan, log_file: Path, *, advertise: bool = True, netboot: NetbootOptions = FOREIGN["plain"]
+    on: Lan,
+    log_file: Path,
+    *,
+    advertise: bool = True,
+    netboot: NetbootOptions = FOREIGN["plain"],
+    interface: str = "eth0",
+    pools: Sequence[tuple[str, str]] = (POOL,),
 ) -> Iterator[None]:
     """The office's own DHCP server. `netboot` is what it says of network boot: nothing unless told.
+
+    `pools` are the first and last address of each subnet it serves, the relayed ones among them.
 
     `advertise` adds IPv6 router advertisements: without them iPXE waits about 16 s for IPv6 at each boot.
     """
     words = [
-        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--interface=eth0",
-        "--bind-interfaces", "--no-ping", "--dhcp-authoritative", "--log-dhcp", "--log-facility=-",
-        "--user=root", "--pid-file=", "--leasefile-ro",
-        f"--dhcp-range={POOL[0]},{POOL[1]},255.255.255.0,1h",
+        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0",
+        f"--interface={interface}", "--bind-interfaces", "--no-ping", "--dhcp-authoritative",
+        "--log-dhcp", "--log-facility=-", "--user=root", "--pid-file=", "--leasefile-ro",
+        *(f"--dhcp-range={first},{last},255.255.255.0,1h" for first, last in pools),
         *_netboot_words(netboot),
     ]  # fmt: skip
     if advertise:
-        _ip(on.namespace("dhcp"), "address", "replace", f"{ROUTER_ADDRESS}/64", "dev", "eth0", "nodad")
-        words += ["--enable-ra", "--dhcp-range=fd77::,ra-only,64,1h", "--ra-param=eth0,high,4,0"]
+        _ip(on.namespace("dhcp"), "address", "replace", f"{ROUTER_ADDRESS}/64", "dev", interface, "nodad")
+        words += ["--enable-ra", "--dhcp-range=fd77::,ra-only,64,1h", f"--ra-param={interface},high,4,0"]
     log_file.write_bytes(b"")
     with running(words, prefix=on.exec_prefix("dhcp"), output=log_file) as server:
         _wait_for_text(server.poll, log_file, "DHCP, IP range")
@@ -220,12 +228,13 @@ def _netboot_words(netboot: NetbootOptions) -> list[str]:
 
 
 @contextmanager
-def capture(on: Lan, file: Path, *, only: str = "") -> Iterator[None]:
+def capture(on: Lan, file: Path, *, only: str = "", bridge: str = BRIDGE) -> Iterator[None]:
     """Everything on the LAN, as a pcap file that is complete when the block is left.
 
-    `only` is a filter (pcap-filter(7)); every packet is in the file as soon as it went by.
+    `bridge` is another one of the room `lan`. `only` is a filter (pcap-filter(7)).
+    Each packet is in the file as soon as it went by.
     """
-    words = ["tcpdump", "-i", BRIDGE, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", str(file)]
+    words = ["tcpdump", "-i", bridge, "-n", "-U", "--immediate-mode", "-Z", "root", "-w", str(file)]
     words += [only] if only else []
     log_file = file.with_name(f"{file.name}.log")
     log_file.write_bytes(b"")

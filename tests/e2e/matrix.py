@@ -38,11 +38,20 @@ def _uefi(foreign: str, strategy: Strategy) -> Outcome:
     return _LOST if foreign == "class" else Outcome(_WAYS[strategy], Way.URL)
 
 
+def _grub(foreign: str, strategy: Strategy) -> Outcome:
+    """GRUB fetches its configuration by TFTP from the address that was written into it."""
+    return _LOST if foreign == "class" else Outcome(_WAYS[strategy], Way.DIRECT)
+
+
+_ALL = tuple(product(FOREIGN, _WAYS))
 EXPECTED: Mapping[Row, Outcome] = {
     **{Row("ipxe", foreign): _SCRIPT for foreign in FOREIGN},
-    **{Row("bios", foreign, one): _bios(foreign, one) for foreign, one in product(FOREIGN, _WAYS)},
-    **{Row("x64", foreign, one): _uefi(foreign, one) for foreign, one in product(FOREIGN, _WAYS)},
+    **{Row("bios", foreign, one): _bios(foreign, one) for foreign, one in _ALL},
+    **{Row("x64", foreign, one): _uefi(foreign, one) for foreign, one in _ALL},
     **{Row("http", foreign): _SCRIPT for foreign in FOREIGN},
+    **{Row("secure", foreign, one): _uefi(foreign, one) for foreign, one in _ALL},
+    **{Row("ia32", foreign, one): _grub(foreign, one) for foreign, one in _ALL},
+    **{Row("arm64", foreign, one): _grub(foreign, one) for foreign, one in _ALL},
 }
 
 TO_MARKER = frozenset(
@@ -51,6 +60,8 @@ TO_MARKER = frozenset(
         Row("bios", "plain", Strategy.DIRECT),
         Row("x64", "plain", Strategy.BINL),
         Row("http", "plain"),
+        Row("secure", "plain", Strategy.BINL),
+        Row("ia32", "plain", Strategy.BINL),
     )
 )
 """The rows that go on until the stand-in installer runs, one for each firmware."""

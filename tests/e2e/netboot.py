@@ -7,13 +7,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from appliance.boards import MICROSOFT_KEYS, UEFI_ARM64, UEFI_IA32, UEFI_SECURE, Board
+from appliance.boards import UEFI_ARM64, UEFI_IA32, UEFI_SECURE, Board
 from appliance.console import ConsoleClosed, ConsoleTimeout
 from appliance.deadline import DeadlinePassed, wait_until
-from appliance.lab import FOREIGN, Lan, capture, foreign_dhcp, lan
+from appliance.lab import APPLIANCE_ADDRESS, FOREIGN, Lan, capture, foreign_dhcp, lan
 from appliance.model import Firmware
 from appliance.strategies import Strategy
 from appliance.vm import PoweredOn, Vm, power_on
+from tests import snakeoil
 from tests.e2e.boot_server import MARKER, boot_server, furnish
 from tests.e2e.relay import relayed
 from tests.e2e.wire import FILTER, Heard, Outcome, Wire, judge
@@ -42,7 +43,7 @@ KINDS: Mapping[str, Kind] = {
     "bios": Kind("SeaBIOS, plain PXE ROM", Firmware.BIOS, poor=True),
     "x64": Kind("OVMF x64", Firmware.UEFI),
     "http": Kind("OVMF x64, HTTP boot", Firmware.UEFI, ipv4_pxe=False),
-    "secure": Kind("OVMF x64, Secure Boot", Firmware.UEFI, board=UEFI_SECURE, keys=MICROSOFT_KEYS),
+    "secure": Kind("OVMF x64, Secure Boot", Firmware.UEFI, board=UEFI_SECURE, keys=snakeoil.VARIABLES),
     "ia32": Kind("OVMF ia32", Firmware.UEFI, board=UEFI_IA32),
     "arm64": Kind("AAVMF arm64", Firmware.UEFI, board=UEFI_ARM64),
 }
@@ -87,6 +88,10 @@ class Place:
     net: Lan
     path: Path
     wire: Wire
+    server: str = APPLIANCE_ADDRESS
+    """Our address as machines see it."""
+    lose_percent: float = 0
+    """So much of what machines send and get is lost, as much doubled, as much overtaken."""
 
 
 def mac_of(number: int) -> str:
@@ -107,31 +112,39 @@ def lan_with(foreign: str, path: Path, rows: Sequence[Row]) -> Iterator[Place]:
         yield Place(net, path, Wire(pcap))
 
 
-def observe(row: Row, place: Place, number: int, *, to_marker: bool) -> Seen:
-    """Switch a machine on and see how it comes to its boot file, or does not."""
+@contextmanager
+def switched_on(row: Row, place: Place, number: int) -> Iterator[PoweredOn]:
+    """A row's machine, on until the block is left."""
     kind, mac, tap = KINDS[row.kind], mac_of(number), place.net.taps[number]
     directory = place.path / str(row)
     directory.mkdir()
     vm = Vm(str(row), directory, kind.firmware, mac=mac, tap=tap, memory_mb=384, board=kind.board)
     vm = replace(vm, ipv4_pxe=kind.ipv4_pxe, keys=kind.keys)
     with ExitStack() as stack:
-        if kind.poor:
-            stack.enter_context(relayed(place.net, tap, directory / "relay.log", poor=True))
-        machine = stack.enter_context(power_on(vm, prefix=place.net.exec_prefix("lan")))
-        outcome = _outcome(machine, place, mac)
+        if kind.poor or place.lose_percent:
+            log = directory / "relay.log"
+            wire = relayed(place.net, tap, log, poor=kind.poor, lose_percent=place.lose_percent)
+            stack.enter_context(wire)
+        yield stack.enter_context(power_on(vm, prefix=place.net.exec_prefix("lan")))
+
+
+def observe(row: Row, place: Place, number: int, *, to_marker: bool) -> Seen:
+    """Switch a machine on and see how it comes to its boot file, or does not."""
+    with switched_on(row, place, number) as machine:
+        outcome = _outcome(place, mac_of(number))
         marker = to_marker and outcome.program is not None and _reaches_marker(machine)
-        return Seen(outcome, marker, tuple(place.wire.of(mac)), machine.console.tail())
+        return Seen(outcome, marker, tuple(place.wire.of(mac_of(number))), machine.console.tail())
 
 
-def _outcome(machine: PoweredOn, place: Place, mac: str) -> Outcome:
+def _outcome(place: Place, mac: str) -> Outcome:
     def final() -> Outcome | None:
-        outcome = judge(place.wire.of(mac))
+        outcome = judge(place.wire.of(mac), place.server)
         return outcome if outcome.final else None
 
     try:
         return wait_until(final, seconds=DECIDED_SECONDS, what="an outcome")
     except DeadlinePassed:
-        return judge(place.wire.of(mac))
+        return judge(place.wire.of(mac), place.server)
 
 
 def _reaches_marker(machine: PoweredOn) -> bool:
