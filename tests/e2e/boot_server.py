@@ -97,6 +97,7 @@ def furnish(place: Path) -> None:
 def boot_server(
     place: Path,
     net: Lan,
+    room: str = "appliance",
     *,
     strategies: Mapping[str, Strategy] | None = None,
     interfaces: Sequence[str] = ("eth0",),
@@ -108,8 +109,8 @@ def boot_server(
     chosen = {mac: strategy.value for mac, strategy in (strategies or {}).items()}
     (place / "strategies").write_text(json.dumps(chosen))
     argv = [sys.executable, "-m", "tests.e2e.boot_server", str(place), *interfaces]
-    with running(argv, prefix=net.exec_prefix("appliance"), output=place / "log", cwd=Path.cwd()):
-        wait_for_port(net, "appliance", HTTP_PORT, seconds=UP_SECONDS)
+    with running(argv, prefix=net.exec_prefix(room), output=place / "log", cwd=Path.cwd()):
+        wait_for_port(net, room, HTTP_PORT, seconds=UP_SECONDS)
         yield
 
 
