@@ -271,6 +271,8 @@ def web(asked: Up) -> None:
     """The web process: what a person sees."""
     tree = Tree(asked.state)
     site = Services(asked.site, tree).live.now()
+    # Here the servers' code runs for explanations only: nobody was told what it says it told.
+    logging.getLogger("pxe").setLevel(logging.ERROR)
     app = make_app(lambda: Services(asked.site, tree))
     waitress.serve(app, host=site.web_host, port=site.web_port, threads=4, ident=None)
 

@@ -84,6 +84,12 @@ def make_app(open_services: Callable[[], Services]) -> Flask:
         events = [event for _, event in shown.events]
         return render_template("machine.html", shown=shown, picture=draw(events, time.time()), events=events)
 
+    @app.get("/machine/<mac>/explain")
+    def why(mac: str) -> str:
+        machine = services().machine(mac)
+        explained = services().explain.explain(machine.mac)
+        return render_template("explain.html", machine=machine, explained=explained)
+
     @app.get("/release/<release>")
     def release(release: str) -> str:
         desk = services().release_desk

@@ -71,6 +71,18 @@ def test_a_machines_page_draws_its_timeline(browser: FlaskClient, services: Serv
     assert "2.0 MB" in text
 
 
+def test_a_machines_page_leads_to_why_it_boots_what_it_boots(
+    browser: FlaskClient, services: Services
+) -> None:
+    services.add_machine(MAC, profile="vm")
+    sign_in(browser, services)
+    way = f"/machine/{MAC}/explain"
+    assert way in browser.get(f"/machine/{MAC}").text
+    text = browser.get(way).text
+    for said in ("DISCOVER of the firmware", "it has the profile vm and is not armed", "inherits amd64"):
+        assert said in text
+
+
 def test_what_a_machine_says_is_text_and_never_markup(browser: FlaskClient, services: Services) -> None:
     services.add_machine(MAC)
     services.store.events.add(Event(MAC, 1.0, "stage", "failed", message="<script>alert(1)</script>"))
