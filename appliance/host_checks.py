@@ -70,6 +70,17 @@ def judge_ports(
     return findings
 
 
+def judge_front(number: int, listeners: Sequence[Listener], place: tuple[str, IPv4Address]) -> list[Finding]:
+    """Whether a web server listens on the port that machines are told instead of ours ([http] front)."""
+    name = f"the web server in front, TCP port {number}"
+    interface, address = place
+    for one in listeners:
+        if (one.protocol, one.port) == ("tcp", number) and one.takes(address, interface):
+            return [Finding(Level.GREEN, name, f"{one.program or 'a program'} has it")]
+    fix = "start it (examples/nginx.conf), or take `front` out of [http]"
+    return [Finding(Level.RED, name, "nobody listens there, and machines are told to fetch from it", fix)]
+
+
 def judge_firewall(
     listed: Mapping[str, Any],
     wanted: Sequence[Port],

@@ -42,16 +42,18 @@ class Us:
     running: bool = False
     full: bool = False
     """It gives out the addresses of this network itself."""
+    deaf: bool = False
+    """It takes packets from the wire, and so does not hear what this host asks."""
     silent: str = ""
     """Why it would not answer the probe, when it would not."""
 
 
 def judge(offers: Sequence[Seen], us: Us) -> list[Finding]:
     """What is to be said of everything that answered; never empty."""
-    ours = [one for one in offers if one.server == us.address]
+    ours = [one for one in offers if _is_own(one, us)]
     others: dict[tuple[IPv4Address, str], list[Seen]] = {}
     for one in offers:
-        if one.server != us.address:
+        if not _is_own(one, us):
             others.setdefault((one.server, one.mac), []).append(one)
     findings = [_own(ours, us)]
     servers = []
@@ -66,12 +68,24 @@ def judge(offers: Sequence[Seen], us: Us) -> list[Finding]:
     return findings + _number(servers, us)
 
 
+def _is_own(one: Seen, us: Us) -> bool:
+    """A proxy gives out no address: such an OFFER from here is that of a DHCP server on the same host."""
+    return one.server == us.address and (us.full or one.packet.yiaddr == NOBODY)
+
+
 def _own(ours: Sequence[Seen], us: Us) -> Finding:
     who = f"this server {us.address}"
     if ours:
         return Finding(Level.GREEN, who, f"answers {_archs(ours)}")
     if not us.running:
         return Finding(Level.GREEN, who, "is not running: only the others were judged")
+    if us.deaf:
+        return Finding(
+            Level.GREEN,
+            who,
+            "takes packets from the wire beside a DHCP server of this host, where questions of this host "
+            "do not come by: ask from another one",
+        )
     if us.silent:
         return Finding(
             Level.YELLOW,

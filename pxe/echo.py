@@ -7,7 +7,7 @@ import struct
 import time
 from ipaddress import IPv4Address
 
-from pxe.neighbours import checksum
+from pxe.packets import checksum
 
 _ECHO = struct.Struct("!BBHHH")
 _HEADERS_BYTES = 20 + _ECHO.size

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from pxe.links import Link
+from pxe.packets import checksum
 
 log = logging.getLogger(__name__)
 
@@ -151,10 +152,3 @@ def _waiting(one: socket.socket) -> list[bytes]:
         while len(found) < 64:
             found.append(one.recv(2048))
     return found
-
-
-def checksum(data: bytes) -> int:
-    """The checksum of RFC 1071, of an even number of bytes."""
-    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    total = (total >> 16) + (total & 0xFFFF)
-    return ~(total + (total >> 16)) & 0xFFFF

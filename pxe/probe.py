@@ -1,6 +1,5 @@
 """Asks a LAN for its DHCP servers: sends PXE-shaped DISCOVERs and collects every OFFER with its sender."""
 
-import ctypes
 import fcntl
 import secrets
 import select
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from ipaddress import IPv4Address
 
 from appliance.errors import Problem
-from pxe import dhcp
+from pxe import dhcp, packets
 from pxe.dhcp import (
     BOOTREPLY,
     BOOTREQUEST,
@@ -26,6 +25,7 @@ from pxe.dhcp import (
 )
 from pxe.diagnosis import Seen
 from pxe.malformed import Malformed
+from pxe.tap import attach
 
 PXE_ARCHITECTURES = (0, 7, 11, 16)
 """BIOS, UEFI x64, UEFI arm64 and UEFI HTTP x64: what servers usually tell apart."""
@@ -34,27 +34,12 @@ COLLECT_SECONDS = 5.0
 """dnsmasq and dhcpd try an address for 1 to 3 s before they offer it."""
 REPEAT_SECONDS = 2.0
 
-# <linux/if_ether.h>, <asm/socket.h>, <linux/sockios.h>; Python's modules have no names for them.
-_ETH_P_ALL, _SO_ATTACH_FILTER, _SIOCGIFHWADDR = 3, 26, 0x8927
+# <linux/if_ether.h>, <linux/sockios.h>; Python's modules have no names for them.
+_ETH_P_ALL, _ETH_P_IP, _SIOCGIFHWADDR = 3, 0x0800, 0x8927
 _IP, _UDP = struct.Struct("!BBHHHBBH4s4s"), struct.Struct("!HHHH")
-_ETHERNET_BYTES = 14
 _EVERYBODY = IPv4Address("255.255.255.255")
 _REQUESTED = bytes.fromhex("0102030405060c0d0f111216171c28292a2b3233363a3b3c4243618081828384858687")
 """Option 55 as OVMF sends it."""
-# IPv4 UDP to port 68, not fragmented, as classic BPF (socket(7), SO_ATTACH_FILTER).
-_TO_CLIENTS = (
-    (0x28, 0, 0, 12),  # EtherType
-    (0x15, 0, 8, 0x0800),
-    (0x30, 0, 0, 23),  # protocol
-    (0x15, 0, 6, 17),
-    (0x28, 0, 0, 20),  # fragment offset
-    (0x45, 4, 0, 0x1FFF),
-    (0xB1, 0, 0, 14),  # length of the IP header
-    (0x48, 0, 0, 16),  # destination port behind it
-    (0x15, 0, 1, CLIENT_PORT),
-    (0x06, 0, 0, 0xFFFF),
-    (0x06, 0, 0, 0),
-)
 
 
 def hardware_address(interface: str) -> bytes:
@@ -94,11 +79,9 @@ def discover(mac: bytes, arch: int, *, xid: int, secs: int = 0) -> Packet:
 @contextmanager
 def listening(interface: str) -> Iterator[socket.socket]:
     """A socket that sees every packet to port 68 on an interface, our own too, whoever has that port."""
-    with _privileged(socket.AF_PACKET, 0) as one:
-        words = [word for line in _TO_CLIENTS for word in line]
-        program = ctypes.create_string_buffer(struct.pack("=" + "HBBI" * len(_TO_CLIENTS), *words))
-        described = struct.pack("HP", len(_TO_CLIENTS), ctypes.addressof(program))
-        one.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, described)
+    with _privileged(socket.AF_PACKET, socket.SOCK_DGRAM, 0) as one:
+        # First the filter, then the interface: nothing else ever comes in.
+        attach(one, packets.udp_filter(CLIENT_PORT))
         try:
             one.bind((interface, _ETH_P_ALL))
         except OSError as error:
@@ -112,7 +95,7 @@ def shouting(interface: str) -> Iterator[Callable[[Packet], None]]:
 
     It goes through this host's own IP, so that a server on this host hears it, too.
     """
-    with _privileged(socket.AF_INET, socket.IPPROTO_RAW) as one:
+    with _privileged(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW) as one:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
         one.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 
@@ -128,9 +111,9 @@ def shouting(interface: str) -> Iterator[Callable[[Packet], None]]:
         yield shout
 
 
-def _privileged(family: int, protocol: int) -> socket.socket:
+def _privileged(family: int, kind: int, protocol: int) -> socket.socket:
     try:
-        return socket.socket(family, socket.SOCK_RAW | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
+        return socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol)
     except PermissionError as error:
         hint = "run it as root, or with the capability CAP_NET_RAW"
         raise Problem("packets may not be taken from the wire", hint=hint) from error
@@ -187,33 +170,24 @@ def received(ears: socket.socket) -> Iterator[tuple[Packet, IPv4Address, str]]:
     """The DHCP answers that wait on a socket of listening(): packet, source address, MAC; never junk."""
     while True:
         try:
-            frame = ears.recv(65535)
-        except (BlockingIOError, InterruptedError):
-            return
+            data, (_, protocol, _, _, hardware) = ears.recvfrom(65535)
         except OSError:
-            # The interface went down; the next wait says whether it comes back.
+            # Nothing waits, or the interface went down; the next wait says whether it comes back.
             return
-        if heard := answer_in(frame):
-            yield heard
+        packet = answer_in(data) if protocol == _ETH_P_IP else None
+        if packet:
+            yield packet[0], packet[1], hardware.hex(":")
 
 
-def answer_in(frame: bytes) -> tuple[Packet, IPv4Address, str] | None:
-    """What an Ethernet frame holds of a DHCP server's answer; None for anything else."""
-    at = _ETHERNET_BYTES
-    if len(frame) < at + _IP.size or frame[12:14] != b"\x08\x00" or frame[at] >> 4 != 4:
-        return None
-    source = IPv4Address(frame[at + 12 : at + 16])
-    at += (frame[at] & 15) * 4
-    if frame[_ETHERNET_BYTES + 9] != socket.IPPROTO_UDP or len(frame) < at + _UDP.size:
-        return None
-    _, port, length, _ = _UDP.unpack_from(frame, at)
-    if port != CLIENT_PORT or length < _UDP.size:
-        return None
+def answer_in(data: bytes) -> tuple[Packet, IPv4Address] | None:
+    """What an IP packet holds of a DHCP server's answer, and its source; None for anything else."""
     try:
-        packet = dhcp.decode(frame[at + _UDP.size : at + length])
+        # A checksum may have been left to a card that the packet never came through: our own answers.
+        came = packets.decode(data, summed=False)
+        packet = dhcp.decode(came.payload)
     except Malformed:
         return None
-    return (packet, source, frame[6:12].hex(":")) if packet.op == BOOTREPLY else None
+    return (packet, came.source) if packet.op == BOOTREPLY else None
 
 
 def _datagram(payload: bytes) -> bytes:

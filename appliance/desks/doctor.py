@@ -14,16 +14,17 @@ from appliance.findings import Finding, Level
 from appliance.host_checks import (
     judge_capabilities,
     judge_firewall,
+    judge_front,
     judge_mtu,
     judge_path,
     judge_ports,
     ports,
 )
-from appliance.listeners import parse
+from appliance.listeners import Listener, parse
 from appliance.model import Silence, Site
 from appliance.run import CommandFailed, run
 from appliance.services import Services
-from pxe.dhcp import NOBODY, Option
+from pxe.dhcp import NOBODY, SERVER_PORT, Option
 from pxe.diagnosis import Seen, Us, judge
 from pxe.echo import answers
 from pxe.full import find_subnet
@@ -33,6 +34,7 @@ from pxe.links import Link, find_links
 from pxe.probe import collect
 
 ALARM_SECONDS = 24 * 3600.0
+SOCKETS = ("ss", "--no-header", "--numeric", "--listening", "--udp", "--tcp", "--processes")
 MOST_HOSTS = 4
 """Whose way is measured."""
 Progress = Callable[[str, float, int], None]
@@ -76,26 +78,29 @@ class DoctorDesk:
         offers: list[Seen] = []
         findings: list[Finding] = []
         processes = boot_processes()
+        listeners = parse(run(SOCKETS).stdout)
+        others = [one for one in listeners if one.pid not in processes and one.takes(link.address, link.name)]
+        deaf = any((one.protocol, one.port) == ("udp", SERVER_PORT) for one in others)
         try:
             offers = collect(
                 interface, seconds=seconds, progress=lambda passed, count: progress(interface, passed, count)
             )
-            findings += judge(offers, self._us(link, running=bool(processes)))
+            findings += judge(offers, self._us(link, running=bool(processes), deaf=deaf))
             findings += self._path(link, offers)
         except Problem as problem:
             findings.append(Finding(Level.RED, f"asking on {interface}", problem.message, problem.hint))
         findings += self._relays(link)
         findings += self._alarms()
-        findings += self._host(link, processes)
+        findings += self._host(link, processes, listeners)
         return Examination(interface, tuple(offers), tuple(findings))
 
-    def _us(self, link: Link, *, running: bool) -> Us:
+    def _us(self, link: Link, *, running: bool, deaf: bool) -> Us:
         full = bool(self._site and find_subnet(self._site.dhcp, link.address))
         silent = ""
         if self._services and not full:
             target = self._services.desk.boot_target(link.mac, None)
             silent = target.reason if isinstance(target, Silence) else ""
-        return Us(link.address, link.network, running=running, full=full, silent=silent)
+        return Us(link.address, link.network, running=running, full=full, deaf=deaf, silent=silent)
 
     def _path(self, link: Link, offers: Sequence[Seen]) -> list[Finding]:
         """The way to every server and router that was named."""
@@ -142,12 +147,13 @@ class DoctorDesk:
         }
         return [Finding(Level.YELLOW, "within a day", one, "see whether it is gone") for one in sorted(said)]
 
-    def _host(self, link: Link, processes: dict[int, int]) -> list[Finding]:
+    def _host(self, link: Link, processes: dict[int, int], listeners: Sequence[Listener]) -> list[Finding]:
         site = self._site
         wanted = ports(site.http_port if site else 80, dns=bool(site and site.dns.zone))
-        sockets = ["ss", "--no-header", "--numeric", "--listening", "--udp", "--tcp", "--processes"]
-        listeners = parse(run(sockets).stdout)
-        findings = judge_ports(wanted, listeners, (link.name, link.address), processes)
+        place = (link.name, link.address)
+        findings = judge_ports(wanted, listeners, place, processes)
+        if site and site.http_front:
+            findings += judge_front(site.http_front, listeners, place)
         findings += self._firewall(link)
         findings += judge_mtu(link.name, link.mtu, beneath(link.name))
         names = {f"boot process {pid}": has for pid, has in processes.items()}
@@ -155,7 +161,7 @@ class DoctorDesk:
 
     def _firewall(self, link: Link) -> list[Finding]:
         site = self._site
-        wanted = ports(site.http_port if site else 80, dns=bool(site and site.dns.zone))
+        wanted = ports((site.http_front or site.http_port) if site else 80, dns=bool(site and site.dns.zone))
         legacy = Path("/proc/net/ip_tables_names")
         findings = []
         if legacy.exists() and legacy.read_text().strip():

@@ -186,6 +186,18 @@ def test_a_proxy_with_nothing_to_boot_says_why_it_is_silent(office: Lan, tmp_pat
     assert "there is no release" in report.about("get no answer")[0]["said"]
 
 
+def test_a_dhcp_server_on_the_same_host_is_named_and_judged(office: Lan, tmp_path: Path) -> None:
+    make_site(tmp_path)
+    # It leaves room for others on port 67 as dnsmasq does on a router, where it serves some interfaces.
+    options = ["--dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,1h", "--dhcp-option-force=60,PXEClient"]
+    with dnsmasq(office, "appliance", tmp_path, *options), served(office, tmp_path):
+        report = doctor(office, tmp_path)
+    assert {offer["server"] for offer in report.offers} == {APPLIANCE_ADDRESS}
+    assert report.about("option 60")[0]["subject"].startswith(f"DHCP server {APPLIANCE_ADDRESS}")
+    assert "dnsmasq" in report.about("DHCP, UDP port 67")[0]["said"]
+    assert not report.about("its OFFER did not come")
+
+
 def test_it_works_while_a_dhcp_client_has_port_68(office: Lan, tmp_path: Path) -> None:
     with ExitStack() as stack:
         with inside(office.namespace("appliance")):

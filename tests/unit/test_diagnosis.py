@@ -113,6 +113,15 @@ def test_this_server_is_expected_to_answer_when_it_runs() -> None:
     assert silent.level is Level.YELLOW and "there is no release" in silent.said
     own = offer((60, b"PXEClient"), server=US.address, yiaddr="0.0.0.0")
     assert about(offer(DNS), own, us=running) == []
+    # What comes from the wire only cannot be heard from here.
+    assert about(offer(DNS), us=replace(running, deaf=True)) == []
+
+
+def test_a_dhcp_server_on_the_same_host_is_judged_like_any_other() -> None:
+    own = offer((60, b"PXEClient"), server=US.address, yiaddr="0.0.0.0")
+    beside = offer(DNS, (60, b"PXEClient"), server=US.address, siaddr=US.address)
+    finding = only(own, beside, us=replace(US, running=True))
+    assert finding.level is Level.RED and finding.subject.startswith("DHCP server 10.77.0.2")
 
 
 def test_relays_and_other_networks_are_named() -> None:

@@ -6,6 +6,7 @@ from appliance.findings import Level
 from appliance.host_checks import (
     judge_capabilities,
     judge_firewall,
+    judge_front,
     judge_mtu,
     judge_path,
     judge_ports,
@@ -43,6 +44,11 @@ def test_ports_of_others_are_named_and_those_on_other_addresses_do_not_matter() 
         "53": Level.GREEN,
     }
     assert any("dnsmasq (process 42)" in finding.said for finding in findings)
+
+
+def test_the_web_server_in_front_has_to_be_there() -> None:
+    assert judge_front(80, parse(PRINTED), PLACE)[0].level is Level.GREEN
+    assert judge_front(81, parse(PRINTED), PLACE)[0].level is Level.RED
 
 
 def test_frame_sizes() -> None:
