@@ -1,6 +1,7 @@
 """What is behind the names that boot loaders ask for: files, and texts made for the machine that asks."""
 
 import logging
+import os
 from ipaddress import AddressValueError, IPv4Address
 from pathlib import Path
 
@@ -166,8 +167,10 @@ def _inside(directory: Path, relative: str) -> Path | None:
     """A regular file below a directory, and not behind a link that leads out of it."""
     if any(part.startswith(".") for part in relative.split("/")):
         return None
-    found = (directory / relative).resolve()
-    return found if found.is_file() and found.is_relative_to(directory.resolve()) else None
+    # Strings until it is there: Path interns every part of a name, and a stranger has many names.
+    found = os.path.realpath(f"{directory}/{relative}")
+    inside = found.startswith(f"{os.path.realpath(directory)}/")
+    return Path(found) if inside and os.path.isfile(found) else None  # noqa: PTH113
 
 
 def _address(text: str) -> IPv4Address | None:
