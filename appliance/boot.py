@@ -26,6 +26,7 @@ from appliance.model import (
     Machine,
     MachineState,
     NetBoot,
+    Release,
     Tree,
 )
 from appliance.net_settings import NetSettings
@@ -69,6 +70,7 @@ class BootDesk:
         self.channels = channels
         self.clock = clock
         self.journal = Journal(store.events)
+        self._newest: tuple[tuple[int, int], Release | None] | None = None
         self.lending = Lending(live, tree, store, clock)
         self.followed = Followed(live, store, clock)
 
@@ -76,8 +78,15 @@ class BootDesk:
         """What this machine boots; changes nothing."""
         machine = self.store.machines.get(mac)
         own = self._own_release(machine) if machine else None
-        newest = self.store.releases.newest_sound()
+        newest = self._newest_release()
         return decide(machine, own_release=own, any_release=newest.id if newest else None)
+
+    def _newest_release(self) -> Release | None:
+        """The newest release that is sound; asked anew after anything at all was changed in the store."""
+        stamp = self.store.database.stamp()
+        if self._newest is None or self._newest[0] != stamp:
+            self._newest = stamp, self.store.releases.newest_sound()
+        return self._newest[1]
 
     def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
         """Like boot_target, with the installer's kernel arguments and, for an armed machine, its token."""

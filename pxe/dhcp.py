@@ -98,7 +98,11 @@ class Packet:
     file: bytes = b""
 
     def option(self, code: int) -> bytes | None:
-        return next((value for known, value in self.options if known == code), None)
+        # A dozen of these are asked of every packet: a generator would cost three times as much.
+        for known, value in self.options:
+            if known == code:
+                return value
+        return None
 
     @property
     def message_type(self) -> int | None:

@@ -47,7 +47,7 @@ class Responder:
         self._http_port = http_port
         self._sightings = sightings
         self._send = send
-        self._house = house
+        self._houses = {pi: replace(house, raspberry_pi=pi) for pi in (False, True)}
         self._adapting = Adapting(director, sightings, clock)
         self.dropped: Counter[int] = Counter()
         """Malformed datagrams by port."""
@@ -111,7 +111,7 @@ class Responder:
         self, packet: Packet, client: Client, here: Here, *, port: int, sender: Address
     ) -> Reply | Ignore:
         # Before the director is asked: every telephone on the LAN comes through here.
-        house = replace(self._house, raspberry_pi=self._director.net().raspberry_pi is not None)
+        house = self._houses[self._director.net().raspberry_pi is not None]
         if refusal := refuse(packet, client, here, port=port, house=house):
             return refusal
         target = self._director.boot_target(client.mac, client.firmware)
