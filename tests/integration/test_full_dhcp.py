@@ -49,6 +49,11 @@ domain = "lan.example"
 network = "10.77.0.0/24"
 ranges = ["10.77.0.100-10.77.0.250"]
 router = "10.77.0.1"
+
+[[dhcp.subnet]]
+network = "10.88.0.0/24"
+ranges = ["10.88.0.100-10.88.0.110"]
+router = "10.88.0.1"
 """
 SECONDS = 20.0
 
@@ -136,7 +141,10 @@ SCRIPT = """#!/bin/sh
 # Called by udhcpc for every change: take the address, and note what was told.
 case "$1" in
 deconfig) ip address flush dev "$interface" ;;
-bound | renew) ip address replace "$ip/$mask" dev "$interface" ;;
+bound | renew)
+    ip address replace "$ip/$mask" dev "$interface"
+    ip route replace default via "$router"
+    ;;
 esac
 echo "$1 ${ip:-none} ${router:-none} ${domain:-none} ${lease:-none} ${serverid:-none}" >>"$0.told"
 """
@@ -163,11 +171,11 @@ class Udhcpc:
 
 
 @contextmanager
-def udhcpc(office: Office, room: str, place: Path) -> Iterator[Udhcpc]:
+def udhcpc(office: Office, room: str, place: Path, interface: str = "eth0") -> Iterator[Udhcpc]:
     script = place / f"udhcpc-{room}"
     script.write_text(SCRIPT)
     script.chmod(0o755)
-    words: list[Argument] = ["busybox", "udhcpc", "-f", "-i", "eth0", "-s", script, "-t", "5", "-T", "2"]
+    words: list[Argument] = ["busybox", "udhcpc", "-f", "-i", interface, "-s", script, "-t", "5", "-T", "2"]
     with running(words, prefix=office.lan.exec_prefix(room), output=place / f"{room}.log") as child:
         yield Udhcpc(child, Path(f"{script}.told"))
 
@@ -252,6 +260,58 @@ def test_an_unknown_machine_gets_nothing_until_it_is_made_known(strict: Office, 
         assert strict.leases() == []
         strict.know(strict.mac(CLIENT))
         assert IPv4Address(client.wait_for("bound")[1]) in OFFICE
+
+
+def test_a_machine_behind_a_relay_gets_an_address_of_its_subnet_and_renews_it_through_the_router(
+    office: Office, tmp_path: Path
+) -> None:
+    client, router = (office.lan.namespace(room) for room in (CLIENT, RELAY))
+    behind = ["10.88.0.0/24", "via", RELAY_ADDRESS]
+    run(
+        [
+            "ip",
+            "-netns",
+            router,
+            "link",
+            "add",
+            "eth1",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth1",
+            "netns",
+            client,
+        ]
+    )
+    run(["ip", "-netns", router, "address", "add", "10.88.0.1/24", "dev", "eth1"])
+    for namespace in (router, client):
+        run(["ip", "-netns", namespace, "link", "set", "eth1", "up"])
+    run(["ip", "-netns", client, "link", "set", "eth0", "down"])
+    run(["ip", "-netns", office.lan.namespace("appliance"), "route", "add", *behind])
+    run(["tee", "/proc/sys/net/ipv4/ip_forward"], prefix=office.lan.exec_prefix(RELAY), stdin=b"1\n")
+    words = [
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--user=root",
+        "--pid-file=",
+    ]
+    words.append(f"--dhcp-relay=10.88.0.1,{APPLIANCE_ADDRESS}")
+    with (
+        office.served(),
+        running(words, prefix=office.lan.exec_prefix(RELAY), output=tmp_path / "relay.log"),
+        udhcpc(office, CLIENT, tmp_path, "eth1") as machine,
+    ):
+        _, ip, gateway, *_ = machine.wait_for("bound")
+        assert gateway == "10.88.0.1" and ip.startswith("10.88.0.1")
+        (lease,) = office.leases()
+        machine.child.send_signal(signal.SIGUSR1)
+        assert machine.wait_for("renew")[1] == ip
+        (renewed,) = office.leases()
+        assert renewed.address == lease.address and renewed.expires > lease.expires
+    assert office.alarms() == []
 
 
 # A relay of our own, to ask for many leases at once and to see exactly which were acknowledged.
