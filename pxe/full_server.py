@@ -223,7 +223,12 @@ class FullServer:
 
     def _answer(self, answer: Reply | Ignore, visit: Visit) -> None:
         if isinstance(answer, Reply):
-            visit.send(answer)
+            try:
+                visit.send(answer)
+            except OSError as error:
+                # No way to a relay, or the link went down: the others of this turn are still answered.
+                log.info("%s cannot be answered at %s: %s", visit.client.mac, answer.destination[0], error)
+                return
             self._note(answer.packet, visit)
         elif isinstance(answer, Exhausted):
             self._alarm(

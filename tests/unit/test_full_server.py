@@ -75,12 +75,15 @@ class Wire:
         self.registry = registry or Registry()
         self.asking = Asking()
         self.sent: list[Packet] = []
+        self.unreachable = ""
         self.director = FakeDirector({"*": NetBoot("r1", "", "armed")})
         sightings = Sightings(self.director.saw_address)
         self.full = FullServer(self.registry, self.director, sightings, asking=self.asking)
         self.responder = Responder(self.director, 80, sightings, self._send, full=self.full)
 
     def _send(self, port: int, datagram: bytes, destination: Address, link: Link) -> None:
+        if destination[0] == self.unreachable:
+            raise OSError("no route to host")
         self.sent.append(dhcp.decode(datagram))
 
     def say(
@@ -197,6 +200,18 @@ def test_the_next_process_goes_on_with_the_leases_of_the_store() -> None:
         second.say(MessageType.REQUEST, own=str(RANGE[0]))
         await turn()
         assert second.kinds() == [MessageType.NAK, MessageType.ACK]
+
+    run(story())
+
+
+def test_an_answer_that_cannot_be_sent_does_not_keep_the_others() -> None:
+    async def story() -> None:
+        wire = Wire()
+        wire.unreachable = str(RANGE[0])
+        wire.say(MessageType.REQUEST, own=wire.unreachable)
+        wire.say(MessageType.REQUEST, SERVER, (50, RANGE[1].packed), mac="52:54:00:77:00:02")
+        await turn()
+        assert [packet.yiaddr for packet in wire.sent] == [RANGE[1]]
 
     run(story())
 
