@@ -35,7 +35,7 @@ SIGNED, UNSIGNED, LOCAL, LOCAL_UNSIGNED, SHIMMED_LOCAL, SHIMMED_UNSIGNED = (
 )
 SECURE = "SecureBoot:    6   0   0   0   1"
 """The variable's attributes, then its value."""
-SECONDS = 120.0
+SECONDS = 240.0
 
 FIRST = """#!/bin/busybox sh
 /bin/busybox mkdir -p /bin /sbin /proc /sys /dev /run /tmp
