@@ -28,7 +28,7 @@ MACHINES, PLACES = 1000, 40
 KERNEL_BYTES, INSTALLER_BYTES = 100_000, 200_000
 HASTE = 4.0
 """The clients of this test wait so many times shorter than they are told to."""
-MOST_BYTES = 350 << 20
+MOST_BYTES = 160 << 20
 SLEEP = re.compile(r"^sleep ([0-9]+)$", re.MULTILINE)
 AGAIN = re.compile(rf"http://{SERVER}:80(/boot/[0-9a-f:]+\.ipxe\?since=[0-9]+)")
 
