@@ -61,7 +61,8 @@ def _sol(bmc: Bmc) -> list[str]:
 def _program(argv: list[str], break_keys: str) -> Iterator[Line]:
     """A program on a terminal of its own."""
     try:
-        child = pexpect.spawn(argv[0], argv[1:], timeout=None, echo=False, dimensions=(24, 80))
+        # With echo: ssh gives the far terminal the modes of this one, and makes this one raw afterwards.
+        child = pexpect.spawn(argv[0], argv[1:], timeout=None, dimensions=(24, 80))
     except pexpect.ExceptionPexpect as error:
         hint = "correct console.command in the site, or install what it names"
         raise Problem(f"there is no program {argv[0]}", hint=hint) from error

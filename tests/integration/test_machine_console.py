@@ -1,5 +1,6 @@
 """Consoles of real firmware: a person at a terminal, and dialogues that make it boot from the network."""
 
+import json
 import os
 import shutil
 import socket
@@ -17,13 +18,13 @@ from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.model import Tree
 from appliance.overlays import HOME, example_site
-from appliance.run import running
+from appliance.run import run, running
 from appliance.services import Services
 from tests.integration.bmcyard import ipmi
 from tests.integration.netyard import DEADLINE_SECONDS, inside, yard
 
 MAC = "52:54:00:77:00:01"
-SECONDS = 120.0
+SECONDS = 60.0
 PC = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-nodefaults", "-nographic", "-vga", "std"]
 MENU = ["-machine", "pc", "-m", "64", "-boot", "menu=on,splash-time=20000"]
 CARD = ["-netdev", "user,id=net0", "-device", "virtio-net-pci,netdev=net0"]
@@ -219,6 +220,44 @@ def test_a_console_server_is_a_program_and_its_end_ends_the_console(desk: Desk) 
     child.send("\r~B\r")
     child.expect("<break>")
     child.send("\x04")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
+
+
+def test_a_console_server_is_reached_by_ssh(desk: Desk, tmp_path: Path) -> None:
+    """sshd speaks to ssh through a pipe, so that no port is needed."""
+    for name in ("host", "user"):
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / name])
+    Path("/run/sshd").mkdir(exist_ok=True)
+    settings = {
+        "HostKey": tmp_path / "host",
+        "AuthorizedKeysFile": tmp_path / "user.pub",
+        "StrictModes": "no",
+        "UsePAM": "no",
+        "ForceCommand": "printf 'port 7\\r\\n'; exec cat",
+    }
+    config, known = tmp_path / "sshd.conf", tmp_path / "known"
+    config.write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
+    known.write_text(f"consoles.example {(tmp_path / 'host.pub').read_text()}")
+    command = [
+        "ssh",
+        "-t",
+        "-t",
+        "-F",
+        "none",
+        "-i",
+        str(tmp_path / "user"),
+        "-o",
+        f"UserKnownHostsFile={known}",
+    ]
+    command += ["-o", f"ProxyCommand=/usr/sbin/sshd -i -f {config}", "root@consoles.example"]
+    desk.say(f"[machine.console]\ncommand = {json.dumps(command)}")
+    child = desk.at_a_terminal()
+    child.expect("port 7")
+    child.send("hello\r")
+    child.expect("hello\r\n.*hello\r\n")
+    child.send("~.")
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
