@@ -11,6 +11,7 @@ from appliance.channels import Channels
 from appliance.decision import decide, lends_now, may_install
 from appliance.errors import Problem
 from appliance.facts import parse_facts
+from appliance.farm_model import Release
 from appliance.followed import Followed
 from appliance.install import Refused, plan_install, render
 from appliance.journal import Journal
@@ -26,7 +27,6 @@ from appliance.model import (
     Machine,
     MachineState,
     NetBoot,
-    Release,
     Tree,
 )
 from appliance.net_settings import NetSettings

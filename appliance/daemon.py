@@ -24,12 +24,14 @@ from appliance.desks.backlog import WARM, Unwanted
 from appliance.door import make_app as make_door
 from appliance.door import serve as serve_door
 from appliance.errors import Problem
+from appliance.farm_model import Job
 from appliance.foreman import Foreman
-from appliance.model import Job, Site, Tree
+from appliance.model import Tree
 from appliance.overlays import HOME
 from appliance.queue import farm_secret
 from appliance.run import run
 from appliance.services import Services
+from appliance.site_model import Site
 from buildfarm.build import Progress
 from pxe import hot_loop, images
 from pxe.company import refuse_company

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from appliance.desks.backlog import Unwanted
 from appliance.desks.remote import Refused, RemoteDesk
-from appliance.model import Package
+from appliance.farm_model import Package
 from appliance.signed import ONCE, SUM, Gate, Request, answer_sum
 from appliance.store.history import Effort
 from appliance.wire import plain, restore

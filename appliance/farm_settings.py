@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from appliance.model import FarmSettings
 from appliance.repositories import is_url
 from appliance.schema import Keys, Kind, parse_size, parse_span
+from appliance.site_model import FarmSettings
 
 FARM = Keys(
     {

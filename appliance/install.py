@@ -7,7 +7,9 @@ from fnmatch import fnmatchcase
 
 from appliance.errors import Problem
 from appliance.facts import parse_facts, render_facts
-from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, Release
+from appliance.farm_model import Release
+from appliance.model import Disk, Facts, Firmware
+from appliance.site_model import DiskLayout, Partition, Profile
 
 __all__ = ["Plan", "Refused", "Slice", "describe", "parse_facts", "plan_install", "render", "render_facts"]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from appliance.compile_host import HASH, NAME, CompileHost, HostReport, HostState, heard, parse_report
 from appliance.live import LiveSite
-from appliance.model import SiteHost, Tree
+from appliance.model import Tree
+from appliance.site_model import SiteHost
 from appliance.store import Store
 
 POLL_SECONDS = 5

@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.model import Site
 from appliance.site import read_site
+from appliance.site_model import Site
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from appliance.model import Facts, MatchRule, Profile
+from appliance.model import Facts
+from appliance.site_model import MatchRule, Profile
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 from appliance.console import ConsoleFailure
 from appliance.deadline import DeadlinePassed, wait_until
 from appliance.demo import INSTALL_SECONDS, MEMORY_MB, REBOOT_SECONDS, UP_SECONDS, probed_accelerator
+from appliance.farm_model import Release
 from appliance.lab import Lan, foreign_dhcp, lan, wait_for_port
-from appliance.model import Firmware, MachineState, Release, Tree
+from appliance.model import Firmware, MachineState, Tree
 from appliance.run import running
 from appliance.services import Services
 from appliance.vm import Vm, VmDisk, make_disk, power_on

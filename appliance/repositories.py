@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from appliance.model import Repository, Schedule, SyncKind
 from appliance.overlays import overlay
 from appliance.schema import Keys, Kind, parse_clock, parse_span
+from appliance.site_model import Repository, Schedule, SyncKind
 
 REPOSITORY = Keys(
     {

@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta, tzinfo
 
-from appliance.model import RepositoryState, Schedule
+from appliance.farm_model import RepositoryState
+from appliance.site_model import Schedule
 
 RETRY_SECONDS = 3600.0
 """A failure is usually the network's and over within the hour."""

@@ -31,10 +31,12 @@ from appliance.desks.sync import SyncDesk
 from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
 from appliance.facts import normal_mac
+from appliance.farm_model import FailureKind, Job, Release
 from appliance.live import LiveSite
-from appliance.model import Event, FailureKind, Job, Machine, MachineState, Profile, Release, Site, Tree
+from appliance.model import Event, Machine, MachineState, Tree
 from appliance.overlays import example_site
 from appliance.site import find_profile
+from appliance.site_model import Profile, Site
 from appliance.store import Store
 from buildfarm import reuse
 from buildfarm.build import BuildResult, Progress, Tools, build_profile

@@ -13,20 +13,13 @@ from appliance.errors import Problem
 from appliance.farm_settings import FARM, read_farm
 from appliance.kernel_choice import choose_kernel, kernel_config
 from appliance.machine_settings import MACHINE, read_machines
-from appliance.model import (
-    DiskLayout,
-    Firmware,
-    MatchRule,
-    Partition,
-    Profile,
-    Site,
-    StageSource,
-)
+from appliance.model import Firmware
 from appliance.net_settings import NET, read_net
 from appliance.repositories import REPOSITORY, SYNC, read_repositories, read_schedule
 from appliance.schema import Keys, Kind, check, parse_size, parse_span, read_toml
 from appliance.secure_boot import SECURE_BOOT, read_secure_boot
 from appliance.site_cluster import FLAG_FILES, native_flags, read_cluster
+from appliance.site_model import DiskLayout, MatchRule, Partition, Profile, Site, StageSource
 from appliance.tftp_settings import TFTP, read_tftp
 
 COMPILE_HOST = Keys(

@@ -6,7 +6,7 @@ from ipaddress import AddressValueError, IPv4Address
 from typing import Any
 
 from appliance.compile_host import NAME
-from appliance.model import SiteHost
+from appliance.site_model import SiteHost
 
 NATIVE = re.compile(r"-m(?:arch|tune|cpu)=native\b")
 FLAG_FILES = frozenset({"make.conf", "env", "bashrc", "profile"})

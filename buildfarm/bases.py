@@ -11,7 +11,7 @@ from typing import IO
 
 from appliance.durable import sync
 from appliance.errors import Problem
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm import gpkg
 from buildfarm.pool import Pool
 

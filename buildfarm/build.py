@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance import kernel_choice
-from appliance.model import FailureKind, Held, Origin, Package, Profile, Release, Site, Tree
+from appliance.farm_model import FailureKind, Held, Origin, Package, Release
+from appliance.model import Tree
 from appliance.overlays import overlay
+from appliance.site_model import Profile, Site
 from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, reuse, root
 from buildfarm.boot_files import sign_boot_files
 from buildfarm.compiling import Compiled, WrongObjects, compile_profile, made_of, recall

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.model import FailureRecord, Figures, Held, Package
+from appliance.farm_model import FailureRecord, Figures, Held, Package
 from appliance.run import run
 from appliance.sandbox import Sandbox
 from buildfarm import (

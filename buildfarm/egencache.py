@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.model import Repository, Snapshot
+from appliance.farm_model import Snapshot
 from appliance.run import run
 from appliance.sandbox import Bind
+from appliance.site_model import Repository
 from buildfarm import root
 from buildfarm.snapshot import Regenerate
 from buildfarm.survey import CACHE

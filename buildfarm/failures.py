@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.model import FailureKind, FailureRecord
+from appliance.farm_model import FailureKind, FailureRecord
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 DIED = re.compile(r"^ \* ERROR: \S+ failed(?: \((\w+) phase\))?:")

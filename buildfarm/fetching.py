@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from appliance.model import FarmSettings, Snapshot
+from appliance.farm_model import Snapshot
 from appliance.run import run
 from appliance.sandbox import Bind, Image, Mount, Overlay, Sandbox
+from appliance.site_model import FarmSettings
 from buildfarm import inside, root
 from buildfarm.distfiles import Dist, mismatch, parse_manifest
 from buildfarm.key import Recipe

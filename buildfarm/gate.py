@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm import portage
 from buildfarm.index import parse_paragraph
 from buildfarm.portage import Installed

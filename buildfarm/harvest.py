@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from appliance.errors import Problem
-from appliance.model import Figures, Package
+from appliance.farm_model import Figures, Package
 from buildfarm import compilers, index, neutral
 from buildfarm.key import TOOLCHAIN, Recipe, build_key, neutral_key
 from buildfarm.order import PackageLedger

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from appliance.model import Held, Package
+from appliance.farm_model import Held, Package
 from buildfarm.index import split_cpv
 from buildfarm.portage import Installed
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from appliance.errors import Problem
-from appliance.model import Package
+from appliance.farm_model import Package
 
 # What Portage leaves out of a paragraph when the header says the same (bintree.py, _pkgindex_inherited_keys).
 INHERITED = ("CHOST", "REPO")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from appliance import kconfig
 from appliance.errors import Problem
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm import gpkg
 from buildfarm.index import split_cpv
 

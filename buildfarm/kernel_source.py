@@ -15,8 +15,9 @@ from pathlib import Path
 
 from appliance import kconfig
 from appliance.errors import Problem
-from appliance.model import Profile, Repository, Snapshot
+from appliance.farm_model import Snapshot
 from appliance.overlays import overlay
+from appliance.site_model import Profile, Repository
 from buildfarm import inside, kernel, root
 from buildfarm.index import split_cpv
 

@@ -9,19 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from appliance.model import (
-    FailureRecord,
-    Held,
-    Package,
-    Profile,
-    Release,
-    Repository,
-    Site,
-    Snapshot,
-    StageSource,
-    Tree,
-)
+from appliance.farm_model import FailureRecord, Held, Package, Release, Snapshot
+from appliance.model import Tree
 from appliance.sandbox import Sandbox
+from appliance.site_model import Profile, Repository, Site, StageSource
 from buildfarm import kernel_source, lease, root, stage
 from buildfarm.egencache import regenerator
 from buildfarm.installer import build_installer

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm.portage import Installed, State
 from buildfarm.root import Content, Root
 

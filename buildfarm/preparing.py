@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.model import Package
+from appliance.farm_model import Package
 from appliance.sandbox import Mount, Sandbox
 from appliance.site_cluster import NATIVE
 from buildfarm import (

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm import outcome, root
 from buildfarm.compiling import made_of
 from buildfarm.index import split_cpv

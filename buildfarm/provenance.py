@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.model import Snapshot
+from appliance.farm_model import Snapshot
 from buildfarm import gpkg
 from buildfarm.key import COMPILING, OWN_TOOLCHAIN, TOOLCHAIN, Recipe, build_key
 from buildfarm.root import TMPDIR, Attempt, Content

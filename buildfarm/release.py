@@ -16,7 +16,7 @@ from pathlib import Path
 
 from appliance.durable import sync
 from appliance.errors import Problem
-from appliance.model import Package, Release
+from appliance.farm_model import Package, Release
 from appliance.run import run
 from appliance.secure_boot import MOK_MANAGER, SHIM, SIGNED_KERNEL, SIGNED_LOADER
 from buildfarm import manifest

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from appliance.model import Origin, Package
+from appliance.farm_model import Origin, Package
 
 BUILT, REUSED = "built", "reused"
 

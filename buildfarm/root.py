@@ -14,9 +14,10 @@ from pathlib import Path, PurePosixPath
 from appliance.deadline import wait_until
 from appliance.durable import sync
 from appliance.errors import Problem
-from appliance.model import Profile, Repository, Snapshot
+from appliance.farm_model import Snapshot
 from appliance.run import run, running
 from appliance.sandbox import Bind, Image, Mount, Overlay, Sandbox
+from appliance.site_model import Profile, Repository
 from buildfarm import layers
 from buildfarm.survey import of_image
 

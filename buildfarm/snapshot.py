@@ -13,8 +13,9 @@ from pathlib import Path
 
 from appliance.durable import sync
 from appliance.errors import Problem
-from appliance.model import Repository, Snapshot
+from appliance.farm_model import Snapshot
 from appliance.run import run
+from appliance.site_model import Repository
 from buildfarm.survey import CACHE, Survey, masters_of, md5, of_image, own, survey, write
 
 __all__ = ["MasterMissing", "Regenerate", "Snapshot", "publish", "take", "take_all"]

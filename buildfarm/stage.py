@@ -9,8 +9,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from appliance.errors import Problem
-from appliance.model import StageSource, Tree
+from appliance.model import Tree
 from appliance.run import CommandFailed, run
+from appliance.site_model import StageSource
 from buildfarm import openpgp
 from buildfarm.reference import Variant, exclusive, make_reference, workplace
 

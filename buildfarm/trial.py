@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from mmap import ACCESS_READ, mmap
 from pathlib import Path, PurePosixPath
 
-from appliance.model import Snapshot
+from appliance.farm_model import Snapshot
 from appliance.run import run
 from appliance.sandbox import Bind, Sandbox
 from buildfarm import elf, index, manifest, portage, release, root, sonames

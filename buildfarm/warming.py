@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from appliance.model import Profile, Site, Snapshot, StageSource, Tree
+from appliance.farm_model import Snapshot
+from appliance.model import Tree
+from appliance.site_model import Profile, Site, StageSource
 from buildfarm import harvest, root
 from buildfarm.compiling import Compiled, compile_profile
 from buildfarm.order import Order, PackageLedger, Report, Tools

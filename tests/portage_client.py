@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from appliance import statement
-from appliance.model import Snapshot
+from appliance.farm_model import Snapshot
 from appliance.run import run
 from appliance.sandbox import Sandbox
 from buildfarm import index, manifest, portage, root

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from appliance.channels import Channels
 from appliance.desks.releases import ReleaseDesk
+from appliance.farm_model import Origin, Package, Release
 from appliance.live import LiveSite
-from appliance.model import Origin, Package, Release, Tree
+from appliance.model import Tree
 from appliance.store import Store
 from buildfarm import bases, index, release
 from buildfarm.inspection import Inspector

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from appliance.channels import NAMES, STABLE
 from appliance.cli.base import Command, Commands, print_table, services, table_of
 from appliance.desks.releases import Publication
-from appliance.model import Move
+from appliance.farm_model import Move
 
 
 def add(commands: Commands) -> None:

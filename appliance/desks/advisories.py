@@ -7,7 +7,8 @@ from pathlib import Path
 from appliance.desks.sync import SyncDesk
 from appliance.errors import Problem
 from appliance.live import LiveSite
-from appliance.model import Profile, Tree
+from appliance.model import Tree
+from appliance.site_model import Profile
 from buildfarm import outcome
 from buildfarm.advisories import Advisory, of_images, vulnerable
 from buildfarm.root import Root

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from appliance.backlog import Decision, Expected, Rules, Running, Task, gives_way, retry_at, schedule
 from appliance.errors import Problem
+from appliance.farm_model import Job
 from appliance.forecast import Forecast, drained_at, forecast
 from appliance.live import LiveSite
-from appliance.model import Job, Profile
+from appliance.site_model import Profile
 from appliance.store import Store
 from appliance.store.history import DEFAULT_BYTES
 from appliance.store.jobs import Wanted

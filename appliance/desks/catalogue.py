@@ -7,8 +7,9 @@ from pathlib import Path
 from appliance.channels import Channels
 from appliance.desks.mover import Mover
 from appliance.errors import Problem
+from appliance.farm_model import Move, Origin, Pin, Release
 from appliance.live import LiveSite
-from appliance.model import Machine, Move, Origin, Pin, Release, Tree
+from appliance.model import Machine, Tree
 from appliance.statement import Statement
 from appliance.store import Store
 from buildfarm import difference

@@ -21,9 +21,10 @@ from appliance.host_checks import (
     ports,
 )
 from appliance.listeners import Listener, parse
-from appliance.model import Silence, Site
+from appliance.model import Silence
 from appliance.run import CommandFailed, run
 from appliance.services import Services
+from appliance.site_model import Site
 from pxe.dhcp import NOBODY, SERVER_PORT, Option
 from pxe.diagnosis import Seen, Us, judge
 from pxe.echo import answers

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from appliance.errors import Problem
-from appliance.model import FailureRecord, Held
+from appliance.farm_model import FailureRecord, Held
 from appliance.store import Store
 from buildfarm import failures
 from buildfarm.failures import Failure

@@ -7,7 +7,7 @@ from appliance.backlog import Expected, build_seconds
 from appliance.desks.backlog import BacklogDesk, flag_class
 from appliance.desks.planning import PlanningDesk
 from appliance.errors import Problem
-from appliance.model import Job
+from appliance.farm_model import Job
 from appliance.site import find_profile
 from appliance.store import Store
 from appliance.store.history import Subject

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from appliance import statement
 from appliance.channels import Channels
-from appliance.model import Move
+from appliance.farm_model import Move
 from appliance.statement import Statement
 from appliance.store import Store
 from appliance.store.releases import ABANDONED, BEGUN, DONE

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance.errors import Problem
-from appliance.model import Package, Release, Tree
+from appliance.farm_model import Package, Release
+from appliance.model import Tree
 from appliance.store import Store
 from buildfarm import provenance
 from buildfarm.key import Recipe, changed

@@ -4,9 +4,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from appliance.desks.sync import SyncDesk
+from appliance.farm_model import OpenQuestion, Package
 from appliance.live import LiveSite
-from appliance.model import OpenQuestion, Package, Profile, Site, Tree
+from appliance.model import Tree
 from appliance.site import find_profile
+from appliance.site_model import Profile, Site
 from appliance.store import Store
 from appliance.store.history import DEFAULT, Subject
 from appliance.store.packages import Packages

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from appliance.channels import CANARY, NAMES, STABLE
 from appliance.desks.catalogue import Catalogue
 from appliance.errors import Problem
-from appliance.model import MachineState, Move, Origin, Pin, Release
+from appliance.farm_model import Move, Origin, Pin, Release
+from appliance.model import MachineState
 from appliance.store.releases import DONE
 from buildfarm.collect import Collector, Fate, Keep
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from appliance.desks.backlog import WARM, Unwanted
 from appliance.errors import Problem
-from appliance.model import Figures, Job, Package, Profile, Site, Tree
+from appliance.farm_model import Figures, Job, Package
+from appliance.model import Tree
+from appliance.site_model import Profile, Site
 from appliance.store import Store
 from appliance.store.history import Effort, Subject
 from appliance.store.jobs import Wanted

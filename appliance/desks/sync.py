@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import Problem
+from appliance.farm_model import RepositoryState, Snapshot
 from appliance.live import LiveSite
-from appliance.model import Profile, Repository, RepositoryState, Site, Snapshot, SyncKind, Tree
+from appliance.model import Tree
 from appliance.run import CommandFailed
 from appliance.schedule import is_due
+from appliance.site_model import Profile, Repository, Site, SyncKind
 from appliance.store import Store
 from buildfarm import stage
 from buildfarm.egencache import update_cache

@@ -5,10 +5,10 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
-from appliance import model
+from appliance import farm_model
 from appliance.backlog import span
 from appliance.errors import Problem
-from appliance.model import Package
+from appliance.farm_model import Package
 from appliance.process import own_name
 from appliance.run import CommandFailed
 from appliance.store import Store
@@ -107,7 +107,7 @@ class Work:
         for cpv, package in sorted(self.made.items()):
             figures = seen.get(cpv, Figures(0.0, 0.0, 0, ""))
             effort = Effort(self._seconds.get(cpv, figures.seconds), figures.cpu_seconds, figures.peak_bytes)
-            noted = model.Figures(effort.seconds, effort.cpu_seconds, effort.peak_bytes)
+            noted = farm_model.Figures(effort.seconds, effort.cpu_seconds, effort.peak_bytes)
             self.store.packages.measured(package.sha256, noted)
             subject = Subject(split_cpv(cpv)[0], build_key=package.build_key, flags=self._flags)
             self.store.history.record(subject, effort, at=self.clock())

@@ -17,7 +17,8 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from appliance.errors import Problem
-from appliance.model import Package, Tree
+from appliance.farm_model import Package
+from appliance.model import Tree
 from appliance.queue import WARM, Queue, Workers, open_huey
 from appliance.run import run
 from appliance.signed import SUM, Request, answer_sum, headers, same

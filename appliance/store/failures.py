@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable, Mapping
 
-from appliance.model import FailureKind, FailureRecord, Held
+from appliance.farm_model import FailureKind, FailureRecord, Held
 from appliance.store.database import Database
 
 

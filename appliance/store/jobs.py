@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass, replace
 
 from appliance.backlog import Task
-from appliance.model import Job
+from appliance.farm_model import Job
 from appliance.process import own_name, process_id
 from appliance.store.database import Database
 

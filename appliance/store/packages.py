@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 
-from appliance.model import Figures, Package
+from appliance.farm_model import Figures, Package
 from appliance.store.database import Database
 
 COLUMNS = tuple(field.name for field in fields(Package))

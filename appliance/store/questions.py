@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 
-from appliance.model import OpenQuestion
+from appliance.farm_model import OpenQuestion
 from appliance.store.database import Database
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterable
 
-from appliance.model import Move, Origin, Pin, Release
+from appliance.farm_model import Move, Origin, Pin, Release
 from appliance.store.database import Database
 
 BEGUN, DONE, ABANDONED = "begun", "done", "abandoned"

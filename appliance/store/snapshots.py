@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from appliance.model import RepositoryState
+from appliance.farm_model import RepositoryState
 from appliance.store.database import Database
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.model import Snapshot, SyncKind
+from appliance.farm_model import Snapshot
 from appliance.run import run
+from appliance.site_model import SyncKind
 from buildfarm.reference import exclusive
 from buildfarm.snapshot import clean, present, publish, staging
 from buildfarm.survey import Survey, of_image

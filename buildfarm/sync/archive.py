@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.model import SyncKind
 from appliance.run import CommandFailed, run
+from appliance.site_model import SyncKind
 from buildfarm import openpgp
 from buildfarm.sync import download
 from buildfarm.sync.base import DIE_TOGETHER, Asked, Fetched, last_line, refusal

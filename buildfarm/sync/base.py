@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.errors import Problem
-from appliance.model import Repository, RepositoryState, Snapshot
+from appliance.farm_model import RepositoryState, Snapshot
 from appliance.run import CommandFailed, Finished, run
+from appliance.site_model import Repository
 from buildfarm.snapshot import Regenerate
 
 DIE_TOGETHER = ["setpriv", "--pdeathsig", "KILL"]

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from appliance.demo import cache
-from appliance.model import StageSource, Tree
+from appliance.model import Tree
+from appliance.site_model import StageSource
 from buildfarm import stage
 from tests.bench import emit
 from tests.benches import cluster, farm, releases

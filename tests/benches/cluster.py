@@ -7,8 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from appliance.demo import cache
-from appliance.model import StageSource, Tree
+from appliance.model import Tree
 from appliance.sandbox import Sandbox
+from appliance.site_model import StageSource
 from buildfarm import lease, stage
 from tests.benches.yard import Emit, cpu_seconds, say
 from tests.integration.compile_yard import ADDRESSES, Yard, flags, yard

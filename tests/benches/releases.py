@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from appliance.demo import cache
-from appliance.model import StageSource, Tree
+from appliance.model import Tree
 from appliance.overlays import example_site
+from appliance.site_model import StageSource
 from buildfarm import stage
 from buildfarm.signing import Signer
 from tests.benches.yard import Emit, say

@@ -5,7 +5,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.model import Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Tree
 from appliance.services import init_site
 from appliance.store import Store
 from pxe.images import make_boot_directory

@@ -19,8 +19,9 @@ from appliance.deadline import wait_until
 from appliance.desks.backlog import Unwanted
 from appliance.desks.remote import RemoteDesk
 from appliance.door import make_app, serve
+from appliance.farm_model import Job, Release
 from appliance.foreman import Foreman
-from appliance.model import Job, Release, Tree
+from appliance.model import Tree
 from appliance.overlays import example_site
 from appliance.queue import farm_secret
 from appliance.run import running

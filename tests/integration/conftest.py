@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from appliance.demo import cache as kept_between_runs
-from appliance.model import StageSource, Tree
+from appliance.model import Tree
 from appliance.run import run
+from appliance.site_model import StageSource
 from buildfarm import stage
 from buildfarm.build import BuildResult
 from tests import small_linux

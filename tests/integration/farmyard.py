@@ -7,18 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from appliance.model import (
-    DiskLayout,
-    FailureRecord,
-    FarmSettings,
-    Package,
-    Profile,
-    Release,
-    Repository,
-    Site,
-    StageSource,
-    Tree,
-)
+from appliance.farm_model import FailureRecord, Package, Release
+from appliance.model import Tree
+from appliance.site_model import DiskLayout, FarmSettings, Profile, Repository, Site, StageSource
 from buildfarm.build import BuildResult, Progress, Tools, build_profile
 from buildfarm.order import Lend, lend_none
 from buildfarm.stage import Stage

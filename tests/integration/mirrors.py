@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from appliance.deadline import wait_until
-from appliance.model import Repository, SyncKind
 from appliance.run import run, running
+from appliance.site_model import Repository, SyncKind
 
 GEMATO = [sys.executable, "-m", "gemato"]
 TINY = Path(__file__).resolve().parent.parent / "data" / "tiny"

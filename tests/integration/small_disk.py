@@ -12,7 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.model import Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Tree
 from appliance.overlays import HOME, example_site
 from appliance.run import run
 from appliance.statement import RELEASE_ID

@@ -14,7 +14,8 @@ from appliance import statement
 from appliance.boot import BootDesk
 from appliance.deadline import wait_until
 from appliance.desks.chain import Walk
-from appliance.model import Disk, Facts, Firmware, Machine, MachineState, Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Disk, Facts, Firmware, Machine, MachineState, Tree
 from appliance.overlays import HOME, example_site
 from appliance.run import run, running
 from appliance.services import Services

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.model import FailureKind
+from appliance.farm_model import FailureKind
 from buildfarm.build import BuildResult
 from buildfarm.stage import Stage
 from tests.integration.farmyard import Farmyard

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from appliance.model import FarmSettings, Repository, Snapshot
+from appliance.farm_model import Snapshot
+from appliance.site_model import FarmSettings, Repository
 from buildfarm import fetching, root, snapshot
 from buildfarm.distfiles import Dist
 from buildfarm.fetching import Need, Place

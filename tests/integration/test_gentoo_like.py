@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.model import DiskLayout, Profile, Repository, Site, StageSource, Tree
+from appliance.model import Tree
+from appliance.site_model import DiskLayout, Profile, Repository, Site, StageSource
 from buildfarm import manifest
 from buildfarm.build import BuildResult, Tools, build_profile
 from buildfarm.egencache import update_cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.desks.failures import FailureDesk
-from appliance.model import Held
+from appliance.farm_model import Held
 from appliance.run import run
 from appliance.store import Store
 from buildfarm.build import BuildResult

@@ -11,11 +11,13 @@ import pytest
 
 from appliance.errors import Problem
 from appliance.facts import parse_facts
+from appliance.farm_model import Release
 from appliance.install import plan_install, render
 from appliance.lab import APPLIANCE_ADDRESS, Lan, foreign_dhcp, lan, wait_for_port
-from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, Release, StageSource
+from appliance.model import Disk, Facts, Firmware
 from appliance.run import run, running
 from appliance.sandbox import Sandbox
+from appliance.site_model import DiskLayout, Partition, Profile, StageSource
 from appliance.vm import DirectBoot, PoweredOn, Vm, VmDisk, make_disk, power_on
 from buildfarm.cpio import cpio, file, link
 from buildfarm.installer import PROGRAMS, build_installer, decompress

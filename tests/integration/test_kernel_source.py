@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import DiskLayout, Profile, Repository, Snapshot, StageSource
+from appliance.farm_model import Snapshot
 from appliance.run import run
 from appliance.sandbox import Bind
+from appliance.site_model import DiskLayout, Profile, Repository, StageSource
 from buildfarm import kernel, kernel_source, root
 from buildfarm.snapshot import take_all
 from buildfarm.stage import Stage

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import Repository
 from appliance.run import run
+from appliance.site_model import Repository
 from buildfarm import manifest
 from buildfarm.stage import Stage
 from tests.integration.farmyard import Farmyard

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.model import Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Tree
 from appliance.overlays import HOME, example_site
 from appliance.run import run
 from appliance.statement import RELEASE_ID

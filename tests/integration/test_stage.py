@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import StageSource, Tree
+from appliance.model import Tree
 from appliance.run import run
 from appliance.sandbox import Overlay, Sandbox
+from appliance.site_model import StageSource
 from buildfarm.stage import Stage, acquire
 
 NAME = "stage3-test.tar.xz"

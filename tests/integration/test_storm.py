@@ -14,7 +14,8 @@ import pytest
 
 from appliance import statement
 from appliance.deadline import wait_until
-from appliance.model import Machine, MachineState, Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Machine, MachineState, Tree
 from appliance.overlays import HOME, example_site
 from appliance.run import run, running
 from appliance.services import Services

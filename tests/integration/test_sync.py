@@ -12,9 +12,10 @@ import pytest
 
 from appliance.deadline import wait_until
 from appliance.errors import Problem
-from appliance.model import Repository, RepositoryState, Snapshot, SyncKind
+from appliance.farm_model import RepositoryState, Snapshot
 from appliance.overlays import HOME
 from appliance.run import run
+from appliance.site_model import Repository, SyncKind
 from buildfarm.sync import Asked, synchronise
 from tests.crash import killed
 from tests.integration.mirrors import (

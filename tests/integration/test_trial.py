@@ -2,7 +2,8 @@
 
 import shutil
 
-from appliance.model import Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Tree
 from buildfarm import trial
 from buildfarm.build import BuildResult
 from buildfarm.signing import verify

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from appliance.model import Disk, Event, Facts, Firmware, MachineState, Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Disk, Event, Facts, Firmware, MachineState, Tree
 from appliance.overlays import example_site
 from appliance.services import Services
 from webui.pages import make_app

@@ -18,7 +18,8 @@ from appliance.deadline import wait_until
 from appliance.desks.remote import LEASE_SECONDS, RemoteDesk
 from appliance.desks.worker import Farm, Lost
 from appliance.errors import Problem
-from appliance.model import Package, Tree
+from appliance.farm_model import Package
+from appliance.model import Tree
 from appliance.queue import WARM, Queue, farm_secret, open_huey
 from appliance.run import run, running
 from appliance.signed import Request, headers

@@ -13,7 +13,8 @@ from appliance.daemon import Up, build_job
 from appliance.desks.backlog import BacklogDesk, Unwanted, flag_class, kind_of
 from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
-from appliance.model import Package, Tree
+from appliance.farm_model import Package
+from appliance.model import Tree
 from appliance.overlays import example_site
 from appliance.run import CommandFailed, run
 from appliance.services import Services

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.errors import Problem
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm import bases
 from buildfarm.bases import Base, Protection, Store
 from buildfarm.pool import Pool

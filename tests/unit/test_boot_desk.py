@@ -11,19 +11,10 @@ from appliance.boot import BootDesk, parse_report
 from appliance.channels import Channels
 from appliance.errors import Problem
 from appliance.facts import render_facts
+from appliance.farm_model import Release
 from appliance.leases import Lease, LeaseState
 from appliance.live import LiveSite
-from appliance.model import (
-    Disk,
-    Facts,
-    Firmware,
-    LocalBoot,
-    Machine,
-    MachineState,
-    NetBoot,
-    Release,
-    Tree,
-)
+from appliance.model import Disk, Facts, Firmware, LocalBoot, Machine, MachineState, NetBoot, Tree
 from appliance.overlays import example_site
 from appliance.statement import Statement
 from appliance.store import Store

@@ -13,17 +13,8 @@ from appliance.boot import BootDesk
 from appliance.channels import Channels
 from appliance.errors import Problem
 from appliance.facts import render_facts
-from appliance.model import (
-    Disk,
-    Facts,
-    Firmware,
-    LocalBoot,
-    Machine,
-    MachineState,
-    NetBoot,
-    Release,
-    Tree,
-)
+from appliance.farm_model import Release
+from appliance.model import Disk, Facts, Firmware, LocalBoot, Machine, MachineState, NetBoot, Tree
 from appliance.overlays import example_site
 from appliance.services import Services
 from appliance.statement import Statement

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import main, parser
+from appliance.farm_model import FailureKind, Held, Origin, Package, Release
 from appliance.leases import Lease, LeaseState
-from appliance.model import FailureKind, Held, Origin, Package, Release, Tree
+from appliance.model import Tree
 from appliance.overlays import HOME, example_site
 from appliance.services import Services
 from buildfarm.failures import Failure

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import Problem
-from appliance.model import Machine, MachineState, Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Machine, MachineState, Tree
 from appliance.overlays import example_site
 from buildfarm import bases, keeping
 from buildfarm.collect import Fate

@@ -10,10 +10,10 @@ import pytest
 from appliance.cli import parser
 from appliance.daemon import BOOT_CAPABILITIES, DIE_TOGETHER, Up, unprivileged
 from appliance.errors import Problem
-from appliance.model import Site
 from appliance.net_settings import NetSettings
 from appliance.overlays import example_site
 from appliance.site import read_site
+from appliance.site_model import Site
 
 SOMEBODY = pwd.struct_passwd(("distserver", "x", 998, 997, "", "/nonexistent", "/usr/sbin/nologin"))
 

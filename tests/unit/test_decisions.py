@@ -8,8 +8,9 @@ import pytest
 from appliance.cli.plan import show_plan
 from appliance.desks.planning import PlanningDesk
 from appliance.desks.sync import SyncDesk
+from appliance.farm_model import Package
 from appliance.live import LiveSite
-from appliance.model import Package, Tree
+from appliance.model import Tree
 from appliance.store import Store
 from buildfarm.complaints import Question, QuestionKind
 from buildfarm.decisions import BUILT_OTHERWISE, Deed, PlanView, Row, decide, duration, sentence

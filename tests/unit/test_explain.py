@@ -10,7 +10,8 @@ from appliance.channels import Channels
 from appliance.cli import main
 from appliance.desks.explain import ExplainDesk, Question, read_arch
 from appliance.errors import Problem
-from appliance.model import Disk, Facts, Firmware, Machine, MachineState, Release, Tree
+from appliance.farm_model import Release
+from appliance.model import Disk, Facts, Firmware, Machine, MachineState, Tree
 from appliance.overlays import example_site
 from appliance.services import Services
 from appliance.statement import Statement

@@ -10,7 +10,7 @@ import pytest
 
 from appliance.desks.failures import FailureDesk
 from appliance.errors import Problem
-from appliance.model import FailureKind, FailureRecord, Held
+from appliance.farm_model import FailureKind, FailureRecord, Held
 from appliance.store import Store
 from buildfarm import failures
 from buildfarm.failures import Effort, Failure, GiveUp, Retry, classify, next_step

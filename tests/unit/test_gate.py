@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm import gate
 from buildfarm.gate import Client, Findings
 from buildfarm.portage import Installed

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.model import Figures, Package
+from appliance.farm_model import Figures, Package
 from buildfarm import harvest, index
 from buildfarm.key import TOOLCHAIN, Recipe, build_key, neutral_key
 from buildfarm.pool import Pool, sums

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import PurePosixPath
 
-from appliance.model import Held, Package
+from appliance.farm_model import Held, Package
 from buildfarm import holds
 from buildfarm.portage import Installed
 

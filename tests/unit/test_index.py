@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm import index
 
 DATA = Path(__file__).resolve().parent.parent / "data" / "portage"

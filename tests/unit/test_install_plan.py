@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.farm_model import Release
 from appliance.install import MIB, Plan, Refused, describe, partition_device, plan_install, render
-from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, Release, StageSource
+from appliance.model import Disk, Facts, Firmware
+from appliance.site_model import DiskLayout, Partition, Profile, StageSource
 
 GIB = 1024 * MIB
 RELEASE = "20260101-0123456789ab"

@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from appliance.facts import parse_facts
+from appliance.farm_model import Release
 from appliance.install import plan_install, render
-from appliance.model import Disk, DiskLayout, Facts, Firmware, Partition, Profile, Release, StageSource
+from appliance.model import Disk, Facts, Firmware
 from appliance.run import Finished, run
+from appliance.site_model import DiskLayout, Partition, Profile, StageSource
 
 OVERLAY = Path(__file__).resolve().parents[2] / "overlays" / "installer"
 CODE = OVERLAY / "lib" / "installer"

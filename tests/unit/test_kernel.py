@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import DiskLayout, Package, Profile, StageSource
+from appliance.farm_model import Package
+from appliance.site_model import DiskLayout, Profile, StageSource
 from buildfarm import kernel_source
 from buildfarm.installer import modules
 from buildfarm.kernel import (

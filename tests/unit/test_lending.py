@@ -8,8 +8,9 @@ import pytest
 from appliance.boot import BootDesk
 from appliance.channels import Channels
 from appliance.compile_host import CompileHost, HostState
+from appliance.farm_model import Release
 from appliance.live import LiveSite
-from appliance.model import Machine, MachineState, NetBoot, Release, Tree
+from appliance.model import Machine, MachineState, NetBoot, Tree
 from appliance.overlays import example_site
 from appliance.store import Store
 from tests.fake_notary import FakeNotary

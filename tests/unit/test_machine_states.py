@@ -8,15 +8,7 @@ from hypothesis import strategies as st
 
 from appliance.decision import decide, may_install
 from appliance.errors import Problem
-from appliance.model import (
-    TRANSITIONS,
-    LocalBoot,
-    Machine,
-    MachineState,
-    NetBoot,
-    Silence,
-    check_transition,
-)
+from appliance.model import TRANSITIONS, LocalBoot, Machine, MachineState, NetBoot, Silence, check_transition
 
 MAC = "52:54:00:00:00:01"
 OWN, ANY = "20260101-00000000000a", "20260101-00000000000b"

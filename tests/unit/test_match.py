@@ -3,7 +3,8 @@
 import dataclasses
 
 from appliance.match import Choice, NoChoice, choose
-from appliance.model import DiskLayout, Facts, Firmware, MatchRule, Profile, StageSource
+from appliance.model import Facts, Firmware
+from appliance.site_model import DiskLayout, MatchRule, Profile, StageSource
 
 FACTS = Facts("52:54:00:00:00:01", Firmware.UEFI, vendor="Dell Inc.", product="OptiPlex 3020", serial="X1")
 STAGE = StageSource("reference:build")

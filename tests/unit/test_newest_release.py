@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from appliance.model import Firmware, NetBoot, Release, Silence, Tree
+from appliance.farm_model import Release
+from appliance.model import Firmware, NetBoot, Silence, Tree
 from appliance.services import Services, init_site
 from appliance.store import Store
 

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from appliance.model import Package
+from appliance.farm_model import Package
 from buildfarm.outcome import NAME, Outcome, digests, identity, nearest, others, read, twin, write
 from buildfarm.portage import Installed, State
 from buildfarm.root import Content, Head, Root

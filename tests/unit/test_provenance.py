@@ -2,7 +2,7 @@
 
 from pathlib import Path, PurePosixPath
 
-from appliance.model import Snapshot
+from appliance.farm_model import Snapshot
 from appliance.run import run
 from buildfarm import provenance
 from buildfarm.key import Recipe, build_key

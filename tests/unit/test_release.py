@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import Package
+from appliance.farm_model import Package
 from appliance.run import run
 from buildfarm import manifest, release
 from buildfarm.inspection import Inspector

@@ -9,7 +9,8 @@ import pytest
 from appliance import statement
 from appliance.channels import CANARY, STABLE
 from appliance.errors import Problem
-from appliance.model import Machine, MachineState, Origin, Release, Tree
+from appliance.farm_model import Origin, Release
+from appliance.model import Machine, MachineState, Tree
 from appliance.overlays import example_site
 from appliance.statement import Statement
 from appliance.store import Store

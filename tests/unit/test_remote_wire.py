@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from appliance.model import Package
+from appliance.farm_model import Package
 from appliance.overlays import example_site
 from appliance.site import read_site
 from appliance.wire import pack, unpack

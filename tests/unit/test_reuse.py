@@ -1,6 +1,6 @@
 """What a release got from whom."""
 
-from appliance.model import Origin, Package
+from appliance.farm_model import Origin, Package
 from buildfarm import reuse
 
 

@@ -12,6 +12,8 @@ TOP_ROOMS = ("appliance/cli/", "appliance/desks/")
 """What puts the rooms together."""
 PURE = (
     "appliance/model.py",
+    "appliance/site_model.py",
+    "appliance/farm_model.py",
     "appliance/errors.py",
     "appliance/schema.py",
     "appliance/match.py",
@@ -97,9 +99,10 @@ ACTING = {
 }
 ALLOWED_FROM_APPLIANCE = {
     "boot", "channels", "compile_host", "console", "deadline", "dhcp_settings", "dns_settings",
-    "durable", "enter", "errors", "facts", "findings", "install", "kconfig", "kernel_choice", "lab",
-    "leases", "model", "net_settings", "overlays", "run", "sandbox", "secure_boot", "site",
-    "site_cluster", "stages", "statement", "store", "strategies", "tftp_settings", "timeline", "vm",
+    "durable", "enter", "errors", "facts", "farm_model", "findings", "install", "kconfig",
+    "kernel_choice", "lab", "leases", "model", "net_settings", "overlays", "run", "sandbox",
+    "secure_boot", "site", "site_cluster", "site_model", "stages", "statement", "store",
+    "strategies", "tftp_settings", "timeline", "vm",
 }  # fmt: skip
 
 

@@ -6,7 +6,8 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import DiskLayout, Profile, Repository, Snapshot, StageSource
+from appliance.farm_model import Snapshot
+from appliance.site_model import DiskLayout, Profile, Repository, StageSource
 from buildfarm import root, survey
 from buildfarm.root import Root
 

@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from appliance.model import RepositoryState, Schedule
+from appliance.farm_model import RepositoryState
 from appliance.schedule import RETRY_SECONDS, is_due, last_slot
+from appliance.site_model import Schedule
 from buildfarm.survey import Survey, read_masters, read_timestamp
 from buildfarm.sync.doubt import doubt
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import Firmware, SiteHost, SyncKind
+from appliance.model import Firmware
 from appliance.overlays import example_site
 from appliance.site import find_profile, read_site
+from appliance.site_model import SiteHost, SyncKind
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
-from appliance.model import Repository
 from appliance.run import run
+from appliance.site_model import Repository
 from buildfarm import snapshot
 from buildfarm.snapshot import Snapshot
 from buildfarm.survey import CACHE, md5, survey

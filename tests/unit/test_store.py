@@ -9,19 +9,9 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Problem
+from appliance.farm_model import Figures, Origin, Package, Release
 from appliance.leases import Lease, LeaseState
-from appliance.model import (
-    Disk,
-    Event,
-    Facts,
-    Figures,
-    Firmware,
-    Machine,
-    MachineState,
-    Origin,
-    Package,
-    Release,
-)
+from appliance.model import Disk, Event, Facts, Firmware, Machine, MachineState
 from appliance.run import run
 from appliance.store import Store
 from appliance.store.events import PER_SUBJECT

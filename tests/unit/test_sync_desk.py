@@ -8,10 +8,12 @@ import pytest
 
 from appliance.desks.sync import SyncDesk
 from appliance.errors import Problem
+from appliance.farm_model import Snapshot
 from appliance.live import LiveSite
-from appliance.model import Snapshot, StageSource, Tree
+from appliance.model import Tree
 from appliance.overlays import example_site
 from appliance.services import Services
+from appliance.site_model import StageSource
 from appliance.store import Store
 from buildfarm.stage import Stage
 from buildfarm.survey import CACHE, md5, survey
