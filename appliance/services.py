@@ -97,13 +97,16 @@ class Services:
     def machines(self) -> list[Machine]:
         return self.store.machines.all()
 
+    def mac_of(self, text: str) -> str:
+        """The MAC of the machine with this name, or the MAC that the text is, of a known machine or not."""
+        named = [one.mac for one in self.store.machines.all() if one.name == text]
+        if len(named) > 1:
+            raise Problem(f"several machines have the name {text}", hint=f"say which: {', '.join(named)}")
+        return named[0] if named else read_mac(text)
+
     def machine(self, mac: str) -> Machine:
         """The machine with a MAC or a name. Raises Problem when there is none, or several of that name."""
-        named = [one for one in self.store.machines.all() if one.name == mac]
-        if len(named) > 1:
-            macs = ", ".join(one.mac for one in named)
-            raise Problem(f"several machines have the name {mac}", hint=f"say which: {macs}")
-        found = named[0] if named else self.store.machines.get(read_mac(mac))
+        found = self.store.machines.get(self.mac_of(mac))
         if found is None:
             raise Problem(
                 f"there is no machine {mac}", hint="`distserver machine list` shows those there are"

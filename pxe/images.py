@@ -110,6 +110,11 @@ def grub_modules(program: Program, directory: Path) -> Path | None:
     return next((place for place in places if (place / "kernel.img").exists()), None)
 
 
+def can_make(program: Program, directory: Path) -> bool:
+    """Whether this host has what a boot program is made from."""
+    return grub_modules(program, directory) is not None if program.grub else (IPXE / program.file).exists()
+
+
 def _make_grub(program: Program, directory: Path, scratch: Path) -> bool:
     """Make the template of a GRUB image, unsigned: GRUB would load any kernel when it is told to."""
     modules = grub_modules(program, directory)

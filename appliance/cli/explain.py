@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from appliance.cli.base import Commands, services
-from appliance.desks.explain import IPXE, NAMES, ExplainDesk, Question, read_arch
+from appliance.desks.explain import IPXE, NAMES, Question, read_arch
 from appliance.errors import Problem
-from appliance.services import read_mac
+from appliance.services import Services
 from appliance.site import read_site
 
 
 def add(commands: Commands) -> None:
     text = "what a machine would boot and be installed with, and why; offline, nothing is changed"
     made = commands.add("explain", cmd_explain, text)
-    made.add_argument("mac", metavar="MAC", nargs="?")
+    made.add_argument("mac", metavar="MACHINE", nargs="?", help="its MAC, or the name of a known one")
     made.add_argument("--arch", help=f"its architecture: {', '.join(NAMES)}, or option 93 as a number")
     text = "who asks: the firmware for PXE or for UEFI HTTP boot, or an iPXE in the network card"
     made.add_argument("--class", dest="vendor_class", choices=("PXEClient", "HTTPClient", IPXE), help=text)
@@ -29,11 +29,11 @@ def cmd_explain(asked: argparse.Namespace) -> int:
     """Status 1 with --against: something would change."""
     if asked.all == bool(asked.mac) or (asked.all and not asked.against):
         raise Problem("name a machine, or --all with --against SITE_DIR")
-    desk = services(asked).explain
+    use = services(asked)
     if asked.against:
         read_site(asked.against)
     with _quiet():
-        return _explain(asked, desk)
+        return _explain(asked, use)
 
 
 @contextmanager
@@ -48,10 +48,11 @@ def _quiet() -> Iterator[None]:
         speaker.setLevel(before)
 
 
-def _explain(asked: argparse.Namespace, desk: ExplainDesk) -> int:
+def _explain(asked: argparse.Namespace, use: Services) -> int:
+    desk = use.explain
     if asked.all:
         return _all(desk.differences(asked.against), asked.against)
-    mac = read_mac(asked.mac)
+    mac = use.mac_of(asked.mac)
     arch = read_arch(asked.arch) if asked.arch else None
     question = Question(arch, asked.vendor_class or "")
     if asked.against:

@@ -9,7 +9,7 @@ from pathlib import Path
 from appliance.errors import Problem
 from appliance.model import Tree
 from buildfarm.debian import fetch_package
-from pxe.images import grub_modules
+from pxe.images import can_make, grub_modules
 from pxe.programs import FOREIGN, PROGRAMS, Platform, remedy
 
 
@@ -36,8 +36,13 @@ class BootProgramsDesk:
     def _shown(self, platform: Platform) -> ShownProgram:
         firmware, cpu = platform
         program = PROGRAMS[platform]
-        there = (self.tree.path / "boot" / program.file).exists()
-        missing = "" if there else remedy(platform, program)
+        boot = self.tree.path / "boot"
+        if (boot / program.file).exists():
+            missing = ""
+        elif can_make(program, boot):
+            missing = "the next start of `distserver up` makes it"
+        else:
+            missing = remedy(platform, program)
         return ShownProgram(firmware.value if firmware else "", cpu, program.file, program.package, missing)
 
     def fetch(self, cpu: str, progress: Callable[[str], None]) -> None:

@@ -72,6 +72,7 @@ def test_the_table_shows_every_platform_and_what_is_missing(tmp_path: Path) -> N
     shown = {(one.firmware, one.cpu): one for one in BootProgramsDesk(tree).programs()}
     assert len(shown) == len(PROGRAMS)
     assert shown["uefi", "x64"].missing == ""
+    assert shown["bios", "x86"].missing == "the next start of `distserver up` makes it"
     assert "bootprograms fetch arm64" in shown["uefi", "arm64"].missing
 
 

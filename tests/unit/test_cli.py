@@ -36,6 +36,17 @@ def test_a_problem_is_a_sentence_and_a_hint_and_ends_in_status_1(
     assert "hint: `distserver machine list`" in said
 
 
+def test_explain_takes_the_name_of_a_machine(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    assert main([*before, "machine", "add", *site, MAC, "--name", "web1"]) == 0
+    assert main([*before, "explain", *site, "web1", "--arch", "x64"]) == 0
+    assert f"machine {MAC}" in capsys.readouterr().out
+    assert main([*before, "explain", *site, "web2"]) == 1
+    assert "'web2' is no MAC address" in capsys.readouterr().err
+
+
 def test_a_machine_is_added_assigned_armed_and_listed(
     options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
