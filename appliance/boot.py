@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -11,7 +12,6 @@ from appliance.channels import Channels
 from appliance.decision import decide, lends_now, may_install
 from appliance.errors import Problem
 from appliance.facts import parse_facts
-from appliance.farm_model import Release
 from appliance.followed import Followed
 from appliance.install import Refused, plan_install, render
 from appliance.journal import Journal
@@ -70,23 +70,20 @@ class BootDesk:
         self.channels = channels
         self.clock = clock
         self.journal = Journal(store.events)
-        self._newest: tuple[tuple[int, int], Release | None] | None = None
         self.lending = Lending(live, tree, store, clock)
         self.followed = Followed(live, store, clock)
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         """What this machine boots; changes nothing."""
-        machine = self.store.machines.get(mac)
+        recall = self.store.recall
+        machine = recall.machine(mac)
         own = self._own_release(machine) if machine else None
-        newest = self._newest_release()
+        newest = recall.newest_sound()
         return decide(machine, own_release=own, any_release=newest.id if newest else None)
 
-    def _newest_release(self) -> Release | None:
-        """The newest release that is sound; asked anew after anything at all was changed in the store."""
-        stamp = self.store.database.stamp()
-        if self._newest is None or self._newest[0] != stamp:
-            self._newest = stamp, self.store.releases.newest_sound()
-        return self._newest[1]
+    def moment(self) -> AbstractContextManager[None]:
+        """For answers to what had come when it began: the store is looked at for changes once."""
+        return self.store.recall.moment()
 
     def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
         """Like boot_target, with the installer's kernel arguments and, for an armed machine, its token."""
@@ -231,7 +228,7 @@ class BootDesk:
         if begun and self.store.releases.get(begun) and not self.store.releases.fault(begun):
             return begun
         said = self.channels.of_machine(machine.profile, machine.channel) if machine.profile else None
-        return said.release if said and not self.store.releases.fault(said.release) else None
+        return said.release if said and not self.store.recall.fault(said.release) else None
 
     def _token(self, mac: str) -> str:
         now = self.clock()

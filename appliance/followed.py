@@ -30,9 +30,9 @@ class Followed:
     def strategy_of(self, mac: str, kind: str) -> Preference | None:
         if fixed := self.settings().strategy_of(mac):
             return Preference(fixed, Source.SITE)
-        if own := self._store.strategies.get(f"{mac} {kind}"):
+        if own := self._store.recall.strategy(f"{mac} {kind}"):
             return Preference(own, Source.MACHINE)
-        alike = self._store.strategies.get(kind)
+        alike = self._store.recall.strategy(kind)
         return Preference(alike, Source.KIND) if alike else None
 
     def strategy_won(self, mac: str, kind: str, strategy: Strategy) -> None:

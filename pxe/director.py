@@ -1,5 +1,6 @@
 """What this room asks of the rest of the appliance."""
 
+from contextlib import AbstractContextManager
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,9 @@ class Director(Protocol):
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         """What a machine that asks for a boot program is to boot."""
+
+    def moment(self) -> AbstractContextManager[None]:
+        """Inside the block what others change does not count: for packets that had come when it began."""
 
     def net(self) -> NetSettings:
         """What the site says of its networks."""

@@ -1,6 +1,7 @@
 """A Director that decides by a table and remembers what it was told."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -45,6 +46,9 @@ class FakeDirector:
         if mac == self.broken:
             raise RuntimeError("a bug")
         return self.targets.get(mac) or self.targets.get("*") or Silence("nobody said what it is to boot")
+
+    def moment(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def net(self) -> NetSettings:
         return self.settings

@@ -15,6 +15,7 @@ from appliance.store.machines import Machines
 from appliance.store.packages import Packages
 from appliance.store.plans import Plans
 from appliance.store.questions import Questions
+from appliance.store.recall import Recall
 from appliance.store.releases import Releases
 from appliance.store.snapshots import Snapshots
 from appliance.store.strategies import Strategies
@@ -43,6 +44,7 @@ class Store:
         self.releases = Releases(self.database)
         self.snapshots = Snapshots(self.database)
         self.strategies = Strategies(self.database)
+        self.recall = Recall(self.database, self.machines, self.releases, self.strategies)
         self.tokens = Tokens(self.database)
 
     def close(self) -> None:

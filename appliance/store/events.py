@@ -1,5 +1,6 @@
 """Events: the timeline of a machine or a job, kept in the order they came."""
 
+import json
 from collections.abc import Sequence
 
 from appliance.model import Event
@@ -7,6 +8,9 @@ from appliance.store.database import Database
 
 PER_SUBJECT = 5000
 """A machine in a boot loop must not fill the disk: its oldest events go."""
+
+TOGETHER = 64
+"""Rows of one statement. Other threads run while SQLite runs it: with one for each row they stop as often."""
 
 
 class Events:
@@ -20,28 +24,22 @@ class Events:
     def add_all(self, events: Sequence[Event]) -> int:
         """Keep some events, in their order, in one transaction; the number of the last, 0 without any."""
         last = 0
+        subjects = sorted({event.subject for event in events})
         with self.database.change():
-            for event in events:
+            for at in range(0, len(events), TOGETHER):
+                part = events[at : at + TOGETHER]
                 row = self.database.execute(
-                    "INSERT INTO event (subject, at, stage, status, seconds, size_bytes, message)"
-                    " VALUES (?,?,?,?,?,?,?)",
-                    (
-                        event.subject,
-                        event.at,
-                        event.stage,
-                        event.status,
-                        event.seconds,
-                        event.size_bytes,
-                        event.message,
-                    ),
+                    "INSERT INTO event (subject, at, stage, status, seconds, size_bytes, message) VALUES "
+                    + ",".join(["(?,?,?,?,?,?,?)"] * len(part)),
+                    [value for event in part for value in _values(event)],
                 )
                 last = int(row.lastrowid or 0)
-            for subject in sorted({event.subject for event in events}):
-                self.database.execute(
-                    "DELETE FROM event WHERE subject = ? AND id <= coalesce((SELECT id FROM event"
-                    " WHERE subject = ? ORDER BY id DESC LIMIT 1 OFFSET ?), -1)",
-                    (subject, subject, PER_SUBJECT),
-                )
+            self.database.execute(
+                "DELETE FROM event WHERE id IN (SELECT old.id FROM json_each(?) AS one JOIN event AS old"
+                " ON old.subject = one.value AND old.id <= (SELECT id FROM event WHERE subject = one.value"
+                " ORDER BY id DESC LIMIT 1 OFFSET ?))",
+                (json.dumps(subjects), PER_SUBJECT),
+            )
         return last
 
     def newest(self) -> int:
@@ -69,3 +67,15 @@ class Events:
             )
             for row in rows
         ]
+
+
+def _values(event: Event) -> tuple[str | float | int | None, ...]:
+    return (
+        event.subject,
+        event.at,
+        event.stage,
+        event.status,
+        event.seconds,
+        event.size_bytes,
+        event.message,
+    )

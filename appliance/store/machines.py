@@ -25,6 +25,9 @@ class Machines:
         rows = self.database.rows("SELECT mac, name FROM machine ORDER BY mac")
         return [(row["mac"], row["name"]) for row in rows]
 
+    def macs(self) -> list[str]:
+        return [row["mac"] for row in self.database.rows("SELECT mac FROM machine")]
+
     def add(self, machine: Machine) -> None:
         """Raises Problem when there is one with this MAC."""
         facts = facts_to_json(machine.facts) if machine.facts else None

@@ -26,6 +26,9 @@ class Strategies:
                 (MOST,),
             )
 
+    def subjects(self) -> list[str]:
+        return [row["subject"] for row in self.database.rows("SELECT subject FROM strategy")]
+
     def get(self, subject: str) -> Strategy | None:
         row = self.database.row("SELECT strategy FROM strategy WHERE subject = ?", (subject,))
         return Strategy(row["strategy"]) if row else None

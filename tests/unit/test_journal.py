@@ -2,10 +2,12 @@
 
 import asyncio
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
 
+from appliance import journal as journal_module
 from appliance.journal import Journal
 from appliance.model import Event
 from appliance.store import Store
@@ -28,22 +30,52 @@ def test_outside_of_a_loop_an_event_is_written_at_once(tmp_path: Path) -> None:
     assert stages(store) == ["offer"]
 
 
-def test_in_a_loop_a_moment_is_one_transaction_and_keeps_its_order(tmp_path: Path) -> None:
+def test_in_a_loop_a_moment_is_one_transaction_of_a_thread_and_keeps_its_order(tmp_path: Path) -> None:
     store = Store(tmp_path / "store.sqlite")
     statements: list[str] = []
+    seen: set[int] = set()
 
     async def boot() -> None:
         journal = Journal(store.events)
         store.database.connection.set_trace_callback(statements.append)
-        for number in range(50):
+        for number in range(150):
             journal.add(event(f"stage-{number}"))
         assert statements == []
-        while len(stages(store)) < 50:
+        while 150 not in seen:
+            seen.add(len(stages(store)))
             await asyncio.sleep(0)
+        journal.add(event("last"))
+        journal.close()
 
     asyncio.run(boot())
-    assert stages(store) == [f"stage-{number}" for number in range(50)]
+    assert seen <= {0, 150}
+    assert stages(store) == [*(f"stage-{number}" for number in range(150)), "last"]
+    # Only the last one, when the loop ended, was written by the loop's own connection.
     assert [one for one in statements if one.startswith("BEGIN")] == ["BEGIN IMMEDIATE"]
+
+
+def test_while_the_store_is_busy_the_loop_goes_on_and_no_more_waits_than_memory_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "MOST_WAITING", 10)
+    store, other = Store(tmp_path / "store.sqlite"), Store(tmp_path / "store.sqlite")
+
+    async def boot() -> None:
+        journal = Journal(store.events)
+        with other.database.change():
+            journal.add(event("first"))
+            while "journal_0" not in [one.name for one in threading.enumerate()]:
+                await asyncio.sleep(0)
+            for number in range(5):
+                journal.add(event(f"stage-{number}"))
+            assert stages(store) == []
+        for number in range(5, 25):
+            journal.add(event(f"stage-{number}"))
+        assert len(stages(store)) >= 11
+        journal.close()
+
+    asyncio.run(boot())
+    assert stages(store) == ["first", *(f"stage-{number}" for number in range(25))]
 
 
 def test_what_waits_is_written_when_the_server_ends(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from appliance.store.migrations import (
     leases,
     plans,
     questions,
+    revisions,
     stages,
     strategies,
     sync,
@@ -30,4 +31,5 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     stages.STEP,
     leases.STEP,
     strategies.STEP,
+    revisions.STEP,
 )
