@@ -2,7 +2,7 @@
 
 from ipaddress import IPv4Address
 
-from pxe.client import ARCHITECTURES, Client, Role
+from pxe.client import ARCHITECTURES, Client
 from pxe.policy import Here
 
 
@@ -30,11 +30,6 @@ def advice(client: Client, boot_file: str, here: Here, *, foreign: IPv4Address |
         *_kea(code, boot_file, script, here),
     ]
     return "\n".join(lines)
-
-
-def worth_advice(client: Client) -> bool:
-    """Only a PXE firmware can be told by another server what ours would tell it."""
-    return client.role is Role.FIRMWARE and client.arch is not None
 
 
 def _dnsmasq(code: int, boot_file: str, script: str, here: Here) -> list[str]:

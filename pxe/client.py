@@ -10,23 +10,8 @@ from pxe.malformed import Malformed
 
 # Feature tags of iPXE's option 175 (iPXE src/include/ipxe/features.h).
 IPXE_HTTP = 0x13
-IPXE_HTTPS = 0x14
 IPXE_BZIMAGE = 0x18
 IPXE_EFI = 0x24
-IPXE_MENU = 0x27
-IPXE_FEATURES: Mapping[int, str] = {
-    IPXE_HTTP: "HTTP",
-    IPXE_HTTPS: "HTTPS",
-    0x15: "TFTP",
-    0x17: "DNS",
-    IPXE_BZIMAGE: "bzImage",
-    0x21: "PXE",
-    0x22: "ELF",
-    0x23: "COMBOOT",
-    IPXE_EFI: "EFI",
-    0x26: "VLAN",
-    IPXE_MENU: "Menu",
-}
 
 OUR_USER_CLASS = b"DistServer"
 """What an iPXE that was built for this server says in option 77: it needs no check of its features."""

@@ -1,7 +1,5 @@
 """A small compile cluster: a server and compile hosts in namespaces, real agents, real distccd."""
 
-import ctypes
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -24,11 +22,11 @@ from buildfarm.lease import Lease
 from buildfarm.orders import Signs
 from buildfarm.probe import Flags
 from buildfarm.toolchain import Toolchain, Wanted
+from tests.integration.netyard import inside
 
 PORT = 8088
 SECONDS = 90.0
 CHOST = "x86_64-pc-linux-gnu"
-CLONE_NEWNET = 0x40000000
 ADDRESSES = {"one": "10.77.0.11", "two": "10.77.0.12"}
 ROOMS = {**ADDRESSES, "three": "10.77.0.13"}
 SITE = """name = "yard"
@@ -74,21 +72,6 @@ AGENT = overlay("compile-host") / "usr/lib/distserver/compile-host"
 def flags(version: int, *options: str) -> Flags:
     words = options or ("-O2", "-g")
     return Flags(Wanted(CHOST, f"{CHOST}-gcc-{version}", f"{CHOST}-g++-{version}"), words, words)
-
-
-@contextmanager
-def inside(net: Lan, room: str) -> Iterator[None]:
-    """This thread, and what it starts, in a room of the LAN."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{net.namespace(room)}", os.O_RDONLY)
-    assert libc.setns(there, CLONE_NEWNET) == 0
-    try:
-        yield
-    finally:
-        assert libc.setns(before, CLONE_NEWNET) == 0
-        os.close(before)
-        os.close(there)
 
 
 @dataclass
@@ -223,7 +206,7 @@ def yard(path: Path, stage: Path, *, signer: Signs | None = None, taps: int = 0)
         argv += [APPLIANCE_ADDRESS, str(PORT)]
         with running(argv, prefix=net.exec_prefix("appliance"), output=path / "server.log"):
             wait_for_port(net, "appliance", PORT, seconds=SECONDS)
-            with inside(net, "appliance"):
+            with inside(net.namespace("appliance")):
                 services = Services(site, Tree(state))
                 if signer:
                     services.cluster = ClusterDesk(

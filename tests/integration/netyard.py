@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -45,6 +45,52 @@ def inside(namespace: str) -> Iterator[None]:
 def _setns(descriptor: int) -> None:
     if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0x40000000):
         raise OSError(ctypes.get_errno(), "setns")
+
+
+@contextlib.contextmanager
+def served_from(
+    room: str, serve: Callable[[Callable[[], None], asyncio.Event], Awaitable[None]]
+) -> Iterator[None]:
+    """`serve(ready, stop)` on a loop in a thread of a namespace, while the block lasts.
+
+    The whole thread is in the namespace: transfers and questions to other servers open sockets of their own.
+    """
+    stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+    ready = threading.Event()
+
+    async def run_there() -> None:
+        stop = asyncio.Event()
+        stopping.append((asyncio.get_running_loop(), stop))
+        await serve(ready.set, stop)
+
+    def everything() -> None:
+        with inside(room):
+            asyncio.run(run_there())
+
+    thread = threading.Thread(target=everything)
+    thread.start()
+    assert ready.wait(DEADLINE_SECONDS)
+    try:
+        yield
+    finally:
+        loop, stop = stopping[0]
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(DEADLINE_SECONDS)
+        assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def running_servers(room: str, servers: Servers) -> Iterator[None]:
+    """Boot servers, opened and serving in a namespace while the block lasts."""
+    with inside(room):
+        servers.open()
+
+    async def serve(ready: Callable[[], None], stop: asyncio.Event) -> None:
+        ready()
+        await servers.serve(stop)
+
+    with served_from(room, serve):
+        yield
 
 
 @dataclass
@@ -121,32 +167,8 @@ def serving(
     servers = Servers(
         Network(interfaces, http_port, address, beside_dhcp, front=front), asked, boot, clock=clock
     )
-    with inside(room):
-        servers.open()
-    stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-    ready = threading.Event()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        stopping.append((asyncio.get_running_loop(), stop))
-        ready.set()
-        await servers.serve(stop)
-
-    def everything() -> None:
-        # Transfers open sockets of their own.
-        with inside(room):
-            asyncio.run(serve())
-
-    thread = threading.Thread(target=everything)
-    thread.start()
-    assert ready.wait(DEADLINE_SECONDS)
-    try:
+    with running_servers(room, servers):
         yield asked
-    finally:
-        loop, stop = stopping[0]
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(DEADLINE_SECONDS)
-        assert not thread.is_alive()
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -18,7 +18,7 @@ from appliance.dns_settings import DnsSettings, NameBook
 from appliance.errors import Problem
 from appliance.run import run, running
 from pxe.dns_server import MOST_CONNECTIONS_PER_CLIENT, DnsServer, open_dns
-from tests.integration.netyard import DEADLINE_SECONDS, Yard, inside, yard
+from tests.integration.netyard import DEADLINE_SECONDS, Yard, inside, served_from, yard
 
 SERVER, CLIENT = "10.77.9.2", "10.77.9.3"
 FAR, UPSTREAM = "10.77.8.2", "10.77.8.1"
@@ -100,33 +100,16 @@ def serving(room: str, book: Book) -> Iterator[None]:
     server = DnsServer(book, 80)
     with inside(room):
         server.open(IPv4Address(SERVER), IPv4Network("10.77.9.0/24"))
-    stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-    ready = threading.Event()
 
-    async def serve() -> None:
-        stop = asyncio.Event()
+    async def serve(ready: Callable[[], None], stop: asyncio.Event) -> None:
         await server.attend(IPv4Address(SERVER))
-        stopping.append((asyncio.get_running_loop(), stop))
-        ready.set()
+        ready()
         await stop.wait()
         server.leave(IPv4Address(SERVER))
         await server.finish()
 
-    def everything() -> None:
-        # Questions to other servers open sockets of their own.
-        with inside(room):
-            asyncio.run(serve())
-
-    thread = threading.Thread(target=everything)
-    thread.start()
-    assert ready.wait(DEADLINE_SECONDS)
-    try:
+    with served_from(room, serve):
         yield
-    finally:
-        loop, stop = stopping[0]
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(DEADLINE_SECONDS)
-        assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])

@@ -1,15 +1,11 @@
 """The servers on real sockets, in a namespace of their own, asked by real clients in another."""
 
-import asyncio
-import contextlib
-import ctypes
 import hashlib
 import logging
 import os
 import socket
 import struct
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +24,7 @@ from pxe.images import make_boot_directory
 from pxe.programs import GRUB_IMAGES
 from pxe.servers import Network, Servers, house_of
 from tests.fake_director import FakeDirector
+from tests.integration.netyard import inside, running_servers
 
 MAC = "52:54:00:77:00:01"
 SILENT = "52:54:00:77:00:09"
@@ -72,25 +69,6 @@ def lan() -> Iterator[Lan]:
             run(["ip", "netns", "del", name], ok=(0, 1))
 
 
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """This thread in another network namespace; sockets keep the one they were made in."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    try:
-        _setns(there)
-        yield
-    finally:
-        _setns(home)
-        os.close(home)
-        os.close(there)
-
-
-def _setns(descriptor: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0x40000000):
-        raise OSError(ctypes.get_errno(), "setns")
-
-
 @dataclass
 class Served:
     lan: Lan
@@ -131,33 +109,8 @@ def served(lan: Lan, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve
     (root / "channels" / "vm").mkdir(parents=True)
     (root / "channels" / "vm" / "stable").write_bytes(b"a signed statement")
     director = FakeDirector(targets, broken=BROKEN, releases=releases, pool=pool, channels=root / "channels")
-    serving = Servers(Network(("eth0",)), director, boot)
-    with inside(lan.server):
-        serving.open()
-    stopping: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
-    ready = threading.Event()
-
-    async def serve() -> None:
-        stop = asyncio.Event()
-        stopping.append((asyncio.get_running_loop(), stop))
-        ready.set()
-        await serving.serve(stop)
-
-    def everything() -> None:
-        # Transfers open sockets of their own.
-        with inside(lan.server):
-            asyncio.run(serve())
-
-    thread = threading.Thread(target=everything)
-    thread.start()
-    assert ready.wait(DEADLINE_SECONDS)
-    try:
+    with running_servers(lan.server, Servers(Network(("eth0",)), director, boot)):
         yield Served(lan, director, boot, releases)
-    finally:
-        loop, stop = stopping[0]
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(DEADLINE_SECONDS)
-        assert not thread.is_alive()
 
 
 @pytest.fixture

@@ -28,7 +28,6 @@ OURS = IPv4Address("10.0.0.2")
 LINK = Link("eth0", 2, OURS, NETWORK, "52:54:00:00:00:ff", 1500)
 RANGE = (IPv4Address("10.0.0.100"), IPv4Address("10.0.0.101"))
 MAC = "52:54:00:77:00:01"
-NOWHERE = "0.0.0.0"
 UEFI = ((93, b"\0\7"), (60, b"PXEClient:Arch:00007:UNDI:003000"))
 SERVER = (54, OURS.packed)
 
