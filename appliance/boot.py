@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -77,9 +78,11 @@ class BootDesk:
         """What this machine boots; changes nothing."""
         recall = self.store.recall
         machine = recall.machine(mac)
-        own = self._own_release(machine) if machine else None
         newest = recall.newest_sound()
-        return decide(machine, own_release=own, any_release=newest.id if newest else None)
+        any_release = newest.id if newest else None
+        if machine is None:
+            return _for_strangers(any_release)
+        return decide(machine, own_release=self._own_release(machine), any_release=any_release)
 
     def moment(self) -> AbstractContextManager[None]:
         """For answers to what had come when it began: the store is looked at for changes once."""
@@ -317,6 +320,12 @@ class BootDesk:
         machine = self.store.machines.get(mac)
         assert machine is not None
         return machine
+
+
+@lru_cache(maxsize=4)
+def _for_strangers(any_release: str | None) -> BootTarget:
+    """The same for all of them, and most of those that ask twice a second."""
+    return decide(None, own_release=None, any_release=any_release)
 
 
 def default_name(mac: str) -> str:

@@ -266,6 +266,8 @@ def boot(asked: Up) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     # What is there by now stays: looking through it for garbage holds up whoever is being answered.
     gc.freeze()
+    # Answers wait no longer than this for a thread that writes events or reads files.
+    sys.setswitchinterval(0.0005)
     hot_loop.run(serve())
 
 

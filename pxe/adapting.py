@@ -44,13 +44,14 @@ class Adapting:
         if client.role is not Role.FIRMWARE:
             self._escalation.aside(self._key(client.mac))
             return None
-        self._kinds.put(client.mac, client.kind)
+        mac, kind = client.mac, client.kind
+        self._kinds.put(mac, kind)
         offered = self._escalation.discover(
-            self._key(client.mac),
+            f"{mac} {kind}",
             xid=packet.xid,
             secs=packet.secs,
             now=self._clock(),
-            preferred=self._director.strategy_of(client.mac, client.kind),
+            preferred=self._director.strategy_of(mac, kind),
             usual=usual_strategy(client),
         )
         if offered.exhausted:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property, lru_cache
 
 from appliance.model import Firmware
 from pxe.dhcp import Option, Packet, sub_options
@@ -125,13 +126,19 @@ class Client:
     """It is an iPXE that was built for this server."""
     features: frozenset[int] | None = None
     """What an iPXE says it can do; None when it says nothing."""
-    uuid: str = ""
+    machine_id: bytes = b""
+    """Option 97 as it came."""
 
-    @property
+    @cached_property
+    def uuid(self) -> str:
+        """The machine's UUID as SMBIOS writes it; empty when it says none."""
+        return _uuid(self.machine_id)
+
+    @cached_property
     def firmware(self) -> Firmware | None:
         return self.arch.firmware if self.arch else None
 
-    @property
+    @cached_property
     def role(self) -> Role:
         if self.ipxe:
             return Role.IPXE
@@ -146,9 +153,23 @@ class Client:
     @property
     def kind(self) -> str:
         """What machines that are alike have in common: vendor class, maker of the card, architecture."""
-        return f"{self.vendor_class} {self.mac[:8]} {'/'.join(map(str, self.arch_ids[:4]))}"
+        return f"{self.vendor_class} {self.mac[:8]} {self._arch_words}"
 
-    @property
+    @cached_property
+    def _arch_words(self) -> str:
+        return "/".join(map(str, self.arch_ids[:4]))
+
+    @cached_property
+    def title(self) -> str:
+        """What it is, in the words of a timeline."""
+        return f"{self.arch.name if self.arch else ''}, {'iPXE' if self.ipxe else self.vendor_class}"
+
+    @cached_property
+    def like(self) -> str:
+        """Clients that have this in common are answered alike, but for their addresses and echoes."""
+        return f"{self.role.name} {self.arch_ids} {self.vendor_class} {self.ipxe} {self.fit}"
+
+    @cached_property
     def fit(self) -> bool:
         """Whether this iPXE can fetch its script and the kernel and start it; one that lists nothing may."""
         if self.ours or self.features is None:
@@ -160,32 +181,65 @@ class Client:
 
 def identify(packet: Packet, vendor_classes: Sequence[str] = ()) -> Client:
     """Read the sender of a packet; `vendor_classes` are further prefixes of option 60 that ask for a boot."""
-    arch_ids = _architectures(packet.option(Option.ARCHITECTURE) or b"")
-    encapsulated = packet.option(Option.IPXE)
-    # iPXE sends its user class raw, without the length byte of RFC 3004; others frame it.
-    user_class = packet.option(Option.USER_CLASS) or b""
-    machine_id = packet.option(Option.MACHINE_ID) or b""
+    option = packet.option
+    architectures = option(Option.ARCHITECTURE) or b""
+    machine_id = option(Option.MACHINE_ID) or b""
     mac = _mac(packet)
-    ours = OUR_USER_CLASS in user_class
+    alike = _alike(
+        architectures,
+        option(Option.VENDOR_CLASS) or b"",
+        option(Option.USER_CLASS) or b"",
+        option(Option.IPXE),
+        _is_raspberry_pi(architectures, mac, machine_id),
+        tuple(vendor_classes),
+    )
+    client = object.__new__(Client)
+    client.__dict__.update(alike.__dict__, mac=mac, machine_id=machine_id)
+    return client
+
+
+@lru_cache(maxsize=512)
+def _alike(
+    architectures: bytes,
+    vendor_class: bytes,
+    user_class: bytes,
+    encapsulated: bytes | None,
+    raspberry_pi: bool,
+    vendor_classes: tuple[str, ...],
+) -> Client:
+    """What all machines have in common whose options say this: the client that they are copies of.
+
+    A room of machines that are switched on together says the same a thousand times.
+    """
+    arch_ids = _architectures(architectures)
     arch = next((ARCHITECTURES[one] for one in arch_ids if one in ARCHITECTURES), None)
-    if _is_raspberry_pi(arch_ids, mac, machine_id):
-        arch = RASPBERRY_PI
-    return Client(
-        mac=mac,
+    ours = OUR_USER_CLASS in user_class
+    client = Client(
+        mac="",
         arch_ids=arch_ids,
-        arch=arch,
-        vendor_class=_vendor_class(packet.option(Option.VENDOR_CLASS) or b"", vendor_classes),
+        arch=RASPBERRY_PI if raspberry_pi else arch,
+        vendor_class=_vendor_class(vendor_class, vendor_classes),
+        # iPXE sends its user class raw, without the length byte of RFC 3004; others frame it.
         ipxe=encapsulated is not None or ours or b"iPXE" in user_class,
         ours=ours,
         features=_features(encapsulated),
-        uuid=_uuid(machine_id),
     )
+    # Worked out here, once, every copy has them.
+    for name in _IN_COMMON:
+        getattr(client, name)
+    return client
+
+
+_IN_COMMON = ("role", "firmware", "fit", "like", "title", "_arch_words")
+
+
+_NO_MAC = bytes(6)
 
 
 def _mac(packet: Packet) -> str:
     """The hardware address, unless it is none a network card can have (all zero, or a group address)."""
     address = packet.chaddr[: packet.hlen]
-    if len(address) != 6 or not any(address) or address[0] & 1:
+    if len(address) != 6 or address[0] & 1 or address == _NO_MAC:
         return ""
     return address.hex(":")
 
@@ -195,11 +249,12 @@ def _architectures(value: bytes) -> tuple[int, ...]:
     return tuple(int.from_bytes(value[at : at + 2], "big") for at in range(0, len(value), 2))
 
 
-def _is_raspberry_pi(arch_ids: tuple[int, ...], mac: str, machine_id: bytes) -> bool:
+def _is_raspberry_pi(architectures: bytes, mac: str, machine_id: bytes) -> bool:
     """Its boot ROM says BIOS (0) or, newer, rpiboot (41); edk2 on the same board says what it is."""
-    if arch_ids[:1] == (41,):
+    first = architectures[:2]
+    if first == b"\0\x29":
         return True
-    return arch_ids[:1] == (0,) and (mac[:8] in RASPBERRY_PI_OUIS or machine_id.startswith(_RASPBERRY_PI_ID))
+    return first == b"\0\0" and (mac[:8] in RASPBERRY_PI_OUIS or machine_id.startswith(_RASPBERRY_PI_ID))
 
 
 def _vendor_class(value: bytes, further: Sequence[str]) -> str:

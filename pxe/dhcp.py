@@ -4,6 +4,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from ipaddress import IPv4Address
 
 from pxe.malformed import Malformed
@@ -16,6 +17,7 @@ BOOTREQUEST = 1
 BOOTREPLY = 2
 BROADCAST_FLAG = 0x8000
 NOBODY = IPv4Address(0)
+_NOBODY = NOBODY.packed
 
 _HEADER = struct.Struct("!BBBBIHH4s4s4s4s16s64s128s4s")
 _COOKIE = bytes((99, 130, 83, 99))
@@ -25,7 +27,8 @@ _END = 255
 _SHORTEST = 300
 # edk2 drops any DHCP packet over 1472 bytes; without option 57 a client takes 576 bytes of IP (RFC 2131, 2).
 _LONGEST = 1472
-_LONGEST_UNASKED = 548
+TAKEN_BYTES = 548
+"""An answer of this length nobody refuses."""
 
 
 class MessageType(IntEnum):
@@ -97,12 +100,13 @@ class Packet:
     sname: bytes = b""
     file: bytes = b""
 
+    @cached_property
+    def _values(self) -> dict[int, bytes]:
+        return dict(self.options)
+
     def option(self, code: int) -> bytes | None:
-        # A dozen of these are asked of every packet: a generator would cost three times as much.
-        for known, value in self.options:
-            if known == code:
-                return value
-        return None
+        # A dozen of these are asked of every packet.
+        return self._values.get(code)
 
     @property
     def message_type(self) -> int | None:
@@ -120,7 +124,7 @@ class Packet:
         """How many bytes of DHCP message the sender takes."""
         value = self.option(Option.MAX_SIZE)
         asked = int.from_bytes(value, "big") if value else 0
-        return min(max(asked, _LONGEST_UNASKED), _LONGEST)
+        return min(max(asked, TAKEN_BYTES), _LONGEST)
 
 
 def decode(data: bytes) -> Packet:
@@ -131,20 +135,20 @@ def decode(data: bytes) -> Packet:
     if len(data) < _HEADER.size:
         raise Malformed("packet", expected=f"at least {_HEADER.size} bytes", came=f"{len(data)} bytes")
     fields = _HEADER.unpack_from(data)
-    op, htype, hlen, hops, xid, secs, flags, *addresses, chaddr, sname, file, cookie = fields
-    ciaddr, yiaddr, siaddr, giaddr = map(IPv4Address, addresses)
+    op, htype, hlen, hops, xid, secs, flags = fields[:7]
+    ciaddr, yiaddr, siaddr, giaddr, chaddr, sname, file, cookie = fields[7:]
     if op not in (BOOTREQUEST, BOOTREPLY):
         raise Malformed("op", expected="1 or 2", came=str(op))
     if hlen > len(chaddr):
         raise Malformed("hlen", expected="at most 16", came=str(hlen))
     if cookie != _COOKIE:
         raise Malformed("magic cookie", expected=_COOKIE.hex(), came=cookie.hex())
-    options: dict[int, bytes] = {}
-    for code, value in sub_options(data[_HEADER.size :], "option"):
-        # An option that comes twice is one long option (RFC 3396).
-        options[code] = options.get(code, b"") + value
+    options = _options(data)
     _check_lengths(options)
-    return Packet(
+    packet = object.__new__(Packet)
+    # What Packet(...) does, but for all fields at once: it sets each through a check, which takes as long as
+    # everything else that is done here.
+    packet.__dict__.update(
         op=op,
         htype=htype,
         hlen=hlen,
@@ -152,15 +156,44 @@ def decode(data: bytes) -> Packet:
         xid=xid,
         secs=secs,
         flags=flags,
-        ciaddr=ciaddr,
-        yiaddr=yiaddr,
-        siaddr=siaddr,
-        giaddr=giaddr,
+        ciaddr=_address(ciaddr),
+        yiaddr=_address(yiaddr),
+        siaddr=_address(siaddr),
+        giaddr=_address(giaddr),
         chaddr=chaddr,
-        sname=sname.split(b"\0", 1)[0],
-        file=file.split(b"\0", 1)[0],
+        sname=sname.partition(b"\0")[0],
+        file=file.partition(b"\0")[0],
         options=tuple(options.items()),
+        _values=options,
     )
+    return packet
+
+
+def _address(packed: bytes) -> IPv4Address:
+    # Most are nobody's; making one takes as long as reading two options.
+    return NOBODY if packed == _NOBODY else IPv4Address(packed)
+
+
+def _options(data: bytes) -> dict[int, bytes]:
+    """The options of a packet, in their order; one that comes twice is one long option (RFC 3396).
+
+    What sub_options does, without a generator: it is done for every packet of the LAN.
+    """
+    options: dict[int, bytes] = {}
+    at, end = _HEADER.size, len(data)
+    while at < end and (code := data[at]) != _END:
+        if code == _PAD:
+            at += 1
+            continue
+        begin = at + 2
+        if begin > end:
+            raise Malformed(f"option {code}", expected="a length", came="the end of the packet")
+        at = begin + data[at + 1]
+        value = data[begin:at]
+        if at > end:
+            raise Malformed(f"option {code}", expected=f"{at - begin} bytes", came=f"{len(value)} bytes")
+        options[code] = options[code] + value if code in options else value
+    return options
 
 
 def sub_options(data: bytes, what: str) -> Iterator[tuple[int, bytes]]:

@@ -5,12 +5,13 @@ answer costs. Everything else on the loop works as always.
 """
 
 import asyncio
+import contextvars
 import logging
 import select
 import selectors
 from collections.abc import Callable, Coroutine, Mapping
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Handler = Callable[[], bool]
-"""Takes one datagram; while there is more it is called again. True: the loop has to look, since the handler
-left something for it (a timer, a task)."""
+"""Takes one datagram or some; while there is more it is called again. True: the loop has to look at once; it
+does so by itself when the handler left something for it (a timer, a task)."""
 
 
 class _Selector(selectors.BaseSelector):
@@ -31,6 +33,8 @@ class _Selector(selectors.BaseSelector):
         self._both = select.epoll()
         self._both.register(self._usual.fileno(), select.EPOLLIN)
         self.handlers: dict[int, Handler] = {}
+        self.left = False
+        """Something was left for the loop."""
 
     def watch(self, descriptor: int, handler: Handler) -> None:
         self._both.register(descriptor, select.EPOLLIN)
@@ -45,7 +49,7 @@ class _Selector(selectors.BaseSelector):
         until = None if timeout is None else monotonic() + timeout
         wait = -1.0 if timeout is None else max(timeout, 0.0)
         while True:
-            look = False
+            look = self.left = False
             for descriptor, _ in poll(wait):
                 handler = handlers.get(descriptor)
                 if handler is None:
@@ -57,7 +61,7 @@ class _Selector(selectors.BaseSelector):
                 except Exception:
                     log.exception("the handler of descriptor %d is not called any more", descriptor)
                     self.unwatch(descriptor)
-            if look:
+            if look or self.left:
                 return self._usual.select(0)
             if until is not None:
                 wait = until - monotonic()
@@ -87,6 +91,22 @@ class HotLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._hot = _Selector()
         super().__init__(self._hot)
+
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        self._hot.left = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self._hot.left = True
+        return super().call_at(when, callback, *args, context=context)
 
     def watch(self, descriptor: int, handler: Handler) -> None:
         """Call `handler` whenever the descriptor can be read. Not from other threads."""

@@ -35,6 +35,8 @@ U_BOOT_SCRIPT = "boot.scr.uimg"
 _BEFORE_OTHERS = bytes((1, 1, 1))
 
 Address = tuple[str, int]
+_EVERYBODY: Address = (str(EVERYBODY), CLIENT_PORT)
+_NOBODY = str(NOBODY)
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def answer(
     size = len(encode(reply))
     if size > request.longest_answer:
         return Ignore(f"the answer has {size} bytes, it takes {request.longest_answer}")
-    return Reply(reply, _destination(request, port=port, sender=sender))
+    return Reply(reply, destination_of(request, port=port, sender=sender))
 
 
 def boot_file(client: Client, target: BootTarget, here: Here, house: House = USUAL_HOUSE) -> str:
@@ -258,11 +260,11 @@ class _Answer:
         return None
 
 
-def _destination(request: Packet, *, port: int, sender: Address) -> Address:
-    if port == PXE_PORT and sender[0] != str(NOBODY):
+def destination_of(request: Packet, *, port: int, sender: Address) -> Address:
+    if port == PXE_PORT and sender[0] != _NOBODY:
         # edk2 asks from port 4011, iPXE from 68: the answer goes where the question came from.
         return sender
     if request.giaddr != NOBODY:
         # yiaddr is 0, so the relay has to broadcast on: the flag is set in every OFFER.
         return str(request.giaddr), SERVER_PORT
-    return str(EVERYBODY), CLIENT_PORT
+    return _EVERYBODY

@@ -15,10 +15,12 @@ class Recent(Generic[Key, Value]):
         self._values: OrderedDict[Key, Value] = OrderedDict()
 
     def put(self, key: Key, value: Value) -> None:
-        self._values[key] = value
-        self._values.move_to_end(key)
-        if len(self._values) > self._limit:
-            self._values.popitem(last=False)
+        values = self._values
+        if key in values:
+            values.move_to_end(key)
+        elif len(values) >= self._limit:
+            values.popitem(last=False)
+        values[key] = value
 
     def get(self, key: Key) -> Value | None:
         return self._values.get(key)

@@ -4,10 +4,10 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 
-from appliance.model import Silence
+from appliance.model import BootTarget, Silence
 from appliance.stages import Stage
 from appliance.strategies import Strategy
 from pxe import dhcp
@@ -17,13 +17,16 @@ from pxe.dhcp import NOBODY, MessageType, Option, Packet
 from pxe.director import Director
 from pxe.full_server import FullServer, Visit, as_discover
 from pxe.links import Link
-from pxe.malformed import Malformed, printable
+from pxe.malformed import Malformed
 from pxe.policy import USUAL_HOUSE, Address, Here, House, Ignore, Reply, answer, refuse
 from pxe.recent import Recent
 from pxe.sightings import Sightings
+from pxe.templates import Answered, Templates, encoded
 
 log = logging.getLogger(__name__)
 
+MOST_IN_A_LINE, MOST_LINES = 32, 32
+"""Machines of one line, and lines, that wait to be told together."""
 Send = Callable[[int, bytes, Address, Link], None]
 """Send a datagram from one of our ports to an address, as what a link is: its interface, its address."""
 
@@ -49,12 +52,14 @@ class Responder:
         self._send = send
         self._houses = {pi: replace(house, raspberry_pi=pi) for pi in (False, True)}
         self._adapting = Adapting(director, sightings, clock)
+        self._places: dict[str, _Place] = {}
+        self._told: dict[tuple[str, str, int], list[str]] = {}
         self.dropped: Counter[int] = Counter()
         """Malformed datagrams by port."""
 
     def receive(
         self, datagram: bytes, sender: Address, *, port: int, link: Link
-    ) -> Reply | Ignore | Malformed:
+    ) -> Answered | Ignore | Malformed:
         """Handle one datagram that came to `port`, and answer it as `link`; says what was decided."""
         try:
             packet = dhcp.decode(datagram)
@@ -66,20 +71,38 @@ class Responder:
             return wrong
         client = identify(packet, self._director.net().vendor_classes)
         self._learn(packet, client, link)
-        here = Here(link.address, self._http_port)
-        if port == dhcp.SERVER_PORT and self._full and self._full.serves(packet, here):
+        place = self._place(link)
+        if port == dhcp.SERVER_PORT and self._full and self._full.serves(packet, place.here):
             self._serve_full(packet, client, link, sender=sender, size=len(datagram))
             return Ignore("full DHCP answers it", expected=True)
-        decision = self._decide(packet, client, here, port=port, sender=sender)
-        match decision:
-            case Reply(reply, destination):
-                answered = dhcp.encode(reply)
-                self._send(port, answered, destination, link)
-                self._sent(reply, client, port=port, sizes=(len(datagram), len(answered)))
-            case Ignore(reason, expected):
-                level = logging.DEBUG if expected else logging.INFO
-                log.log(level, "%s on port %d ignored: %s", client.mac or sender[0], port, reason)
+        decision = self._answer(packet, client, place, port=port, sender=sender)
+        if isinstance(decision, Ignore):
+            level = logging.DEBUG if decision.expected else logging.INFO
+            if log.isEnabledFor(level):
+                who = client.mac or sender[0]
+                log.log(level, "%s on port %d ignored: %s", who, port, decision.reason)
+            return decision
+        answered, destination, what = decision
+        self._send(port, answered, destination, link)
+        self._sent(what, packet, client, port=port, sizes=(len(datagram), len(answered)))
         return decision
+
+    def tell(self) -> None:
+        """Log who was told to boot what since this was called last: one line for machines that are alike."""
+        told, self._told = self._told, {}
+        for (kind, what, port), macs in told.items():
+            log.info("%s (%s) told to boot %s on port %d", ", ".join(macs), kind, what, port)
+
+    @property
+    def has_to_tell(self) -> bool:
+        return bool(self._told)
+
+    def _place(self, link: Link) -> "_Place":
+        place = self._places.get(link.name)
+        if place is None or place.link is not link:
+            here = Here(link.address, self._http_port)
+            place = self._places[link.name] = _Place(link, here, Templates(here))
+        return place
 
     def next_strategy(self, mac: str) -> Strategy | None:
         """How a firmware is told what to boot if it goes on not following."""
@@ -100,16 +123,38 @@ class Responder:
                 self._offers.put((client.mac, packet.xid), boot)
 
         def send(reply: Reply) -> None:
-            answered = dhcp.encode(reply.packet)
-            self._send(dhcp.SERVER_PORT, answered, reply.destination, link)
+            answered, destination, what = encoded(reply)
+            self._send(dhcp.SERVER_PORT, answered, destination, link)
             if boot and reply.packet.message_type == MessageType.OFFER:
-                self._sent(reply.packet, client, port=dhcp.SERVER_PORT, sizes=(size, len(answered)))
+                self._sent(what, packet, client, port=dhcp.SERVER_PORT, sizes=(size, len(answered)))
 
         self._full.receive(Visit(packet, client, link, here, boot, send))
 
     def _decide(
         self, packet: Packet, client: Client, here: Here, *, port: int, sender: Address
     ) -> Reply | Ignore:
+        judged = self._judge(packet, client, here, port=port)
+        if isinstance(judged, Ignore):
+            return judged
+        target, strategy, house = judged
+        return answer(packet, client, target, here, port=port, sender=sender, strategy=strategy, house=house)
+
+    def _answer(
+        self, packet: Packet, client: Client, place: "_Place", *, port: int, sender: Address
+    ) -> Answered | Ignore:
+        """As _decide does, encoded."""
+        if port == dhcp.PXE_PORT:
+            decision = self._decide(packet, client, place.here, port=port, sender=sender)
+            return encoded(decision) if isinstance(decision, Reply) else decision
+        judged = self._judge(packet, client, place.here, port=port)
+        if isinstance(judged, Ignore):
+            return judged
+        target, strategy, house = judged
+        return place.templates.offer(packet, client, target, strategy=strategy, house=house)
+
+    def _judge(
+        self, packet: Packet, client: Client, here: Here, *, port: int
+    ) -> tuple[BootTarget, Strategy | None, House] | Ignore:
         # Before the director is asked: every telephone on the LAN comes through here.
         house = self._houses[self._director.net().raspberry_pi is not None]
         if refusal := refuse(packet, client, here, port=port, house=house):
@@ -122,15 +167,13 @@ class Responder:
             if self._adapting.loops(client):
                 return Ignore("fetched an iPXE from here a moment ago and still lacks what a boot needs")
             strategy = self._adapting.strategy(packet, client, target, here, house)
-        return answer(packet, client, target, here, port=port, sender=sender, strategy=strategy, house=house)
+        return target, strategy, house
 
     def _learn(self, packet: Packet, client: Client, link: Link) -> None:
         """Note the sender's address: from its own (ciaddr), or the one it asks its DHCP server for."""
         if packet.op != dhcp.BOOTREQUEST or not client.mac or not client.arch_ids:
             return
-        if client.firmware:
-            self._sightings.saw_firmware(client.mac, client.firmware)
-        self._sightings.saw_ipxe(client.mac, client.ipxe)
+        self._sightings.saw_asker(client.mac, client.firmware, ipxe=client.ipxe)
         if packet.message_type != MessageType.REQUEST:
             return
         if packet.server not in (None, link.address):
@@ -141,16 +184,28 @@ class Responder:
         elif requested:
             self._sightings.saw_address(client.mac, str(IPv4Address(requested)))
 
-    def _sent(self, reply: Packet, client: Client, *, port: int, sizes: tuple[int, int]) -> None:
+    def _sent(self, what: str, request: Packet, client: Client, *, port: int, sizes: tuple[int, int]) -> None:
         """Note an answer; `sizes` in bytes: of the question, of the answer."""
-        what = printable(reply.file or b"what its menu or option 67 says")
-        arch = client.arch.name if client.arch else ""
-        kind = "iPXE" if client.ipxe else client.vendor_class
+        mac = client.mac
         stage = Stage.OFFER if port == dhcp.SERVER_PORT else Stage.PROXY
-        if not self._sightings.first(client.mac, stage, reply.xid):
+        if not self._sightings.first(mac, stage, request.xid):
             return
+        kind = client.title
         if stage is Stage.OFFER:
-            self._director.record(client.mac, Stage.DISCOVER, size_bytes=sizes[0], message=f"{arch}, {kind}")
-        log.info("%s (%s, %s) told to boot %s on port %d", client.mac, arch, kind, what, port)
-        self._director.record(client.mac, stage, size_bytes=sizes[1], message=what)
-        self._sightings.finished(client.mac, stage)
+            self._director.record(mac, Stage.DISCOVER, size_bytes=sizes[0], message=kind)
+        self._director.record(mac, stage, size_bytes=sizes[1], message=what)
+        self._sightings.finished(mac, stage)
+        if log.isEnabledFor(logging.INFO):
+            macs = self._told.setdefault((kind, what, port), [])
+            macs.append(mac)
+            if len(macs) >= MOST_IN_A_LINE or len(self._told) >= MOST_LINES:
+                self.tell()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A link and what is said there."""
+
+    link: Link
+    here: Here
+    templates: Templates

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -19,18 +20,18 @@ from pxe.director import Director
 from pxe.dns_server import DnsServer
 from pxe.full import find_subnet
 from pxe.full_server import FullServer, Registry
+from pxe.hot_loop import HotLoop
 from pxe.http import LIMITS, application, protocol_log
 from pxe.interfaces import Changes, read_interfaces
 from pxe.links import EVERYBODY, Link, answering, find_links, is_for_us
 from pxe.maker import Maker, make
-from pxe.malformed import Malformed
 from pxe.names import Names, stage_of
 from pxe.policy import Address, Here, House
 from pxe.programs import programs_in
 from pxe.rarp_server import RarpServer
 from pxe.responder import Responder
 from pxe.sightings import Sightings
-from pxe.sockets import TFTP_PORT, Inlet, Outlet, Port, Port67, Sockets, open_sockets
+from pxe.sockets import BROADCAST, TFTP_PORT, Inlet, Outlet, Port, Port67, Sockets, open_sockets, take
 from pxe.tap import Arrived, Tap
 from pxe.tftp import Limits
 from pxe.tftp_server import TftpServer
@@ -38,10 +39,10 @@ from pxe.watching import Watching
 
 log = logging.getLogger(__name__)
 
-# Datagrams taken before other sockets get their turn.
-BATCH = 64
 # What could not be opened is tried again so often; who had its port says nothing when it leaves.
 AGAIN_SECONDS = 5.0
+# The log has one line for the machines that were told the same within this time.
+TELL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ class Servers:
         self._open = contextlib.ExitStack()
         self._changes: Changes | None = None
         self._outlet: Outlet | None = None
+        self._telling: asyncio.TimerHandle | None = None
         self._said: dict[str, str] = {}
 
     def open(self) -> None:
@@ -222,6 +224,9 @@ class Servers:
             loop.remove_reader(changes)
             if self._full:
                 self._full.close()
+            if self._telling:
+                self._telling.cancel()
+                self._tell()
             for station in list(self._stations.values()):
                 await self._leave(station)
             await runner.cleanup()
@@ -307,7 +312,11 @@ class Servers:
             TFTP_PORT: lambda came: tftp.receive(came.payload, came.sender),
         }
         for port, inlet in sockets.inlets:
-            loop.add_reader(inlet, _take, inlet, handlers[port], f"{link.name} port {port}")
+            take = partial(self._take, inlet, handlers[port], f"{link.name} port {port}")
+            if port != TFTP_PORT and isinstance(loop, HotLoop):
+                loop.watch(inlet.fileno(), take)
+            else:
+                loop.add_reader(inlet, take)
         loop.add_reader(sockets.rarp, self._rarp.readable, sockets.rarp, link)
         self._said.pop(link.name, None)
         how = "from the wire, beside this host's DHCP server," if station.tapped else "67"
@@ -318,6 +327,8 @@ class Servers:
         self._stations.pop(station.link.name, None)
         loop = asyncio.get_running_loop()
         for _, inlet in station.sockets.inlets:
+            if isinstance(loop, HotLoop):
+                loop.unwatch(inlet.fileno())
             loop.remove_reader(inlet)
         loop.remove_reader(station.sockets.rarp)
         if station.tftp:
@@ -339,12 +350,19 @@ class Servers:
 
     def _asked(self, station: _Station, port: int, came: Arrived) -> None:
         """A DHCP datagram came in by a link."""
-        served = self._served()
-        asked = came.asked or EVERYBODY
-        if station.tapped and port == SERVER_PORT and not is_for_us(station.link, asked, served):
-            return
-        link = answering(station.link, asked, served)
+        link, asked = station.link, came.asked
+        if asked is not None and asked is not EVERYBODY:
+            served = self._served()
+            if station.tapped and port == SERVER_PORT and not is_for_us(link, asked, served):
+                return
+            link = answering(link, asked, served)
         self._responder.receive(came.payload, came.sender, port=port, link=link)
+        if self._telling is None and self._responder.has_to_tell:
+            self._telling = asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell)
+
+    def _tell(self) -> None:
+        self._telling = None
+        self._responder.tell()
 
     def _send(self, port: int, datagram: bytes, destination: Address, link: Link) -> None:
         """Send from port 67 or 4011 with the link's address as source."""
@@ -353,32 +371,13 @@ class Servers:
             log.debug("%s is gone, nothing is sent to %s", link.name, destination[0])
             return
         one = station.sockets.pxe if port == PXE_PORT else station.sockets.dhcp
-        if isinstance(one, Port) and (port == PXE_PORT or destination[0] == str(EVERYBODY)):
+        if isinstance(one, Port) and (port == PXE_PORT or destination[0] == BROADCAST):
             one.send(datagram, destination, link)
         else:
             # A socket bound to an interface would look for the relay there, wherever its route leads.
             self._outlet.send(port, datagram, destination, link)
 
-
-def _take(inlet: Inlet, handle: Callable[[Arrived], None], where: str) -> None:
-    """Take what is waiting on a socket. Nothing that comes from the network ends the server."""
-    for _ in range(BATCH):
-        try:
-            came = inlet.receive()
-        except BlockingIOError:
-            return
-        except Malformed as wrong:
-            log.debug("%s: dropped a packet: %s", where, wrong)
-            continue
-        except OSError as error:
-            # An earlier answer could not be delivered, or the interface went down; the kernel tells it here.
-            log.debug("%s: %s", where, error)
-            return
-        if came is None:
-            continue
-        try:
-            handle(came)
-        except OSError as error:
-            log.warning("%s: a packet of %s was not answered: %s", where, came.sender[0], error)
-        except Exception:
-            log.exception("%s: a packet of %s was not answered", where, came.sender[0])
+    def _take(self, inlet: Inlet, handle: Callable[[Arrived], None], where: str) -> bool:
+        with self._director.moment():
+            take(inlet, handle, where)
+        return False

@@ -15,12 +15,11 @@ class Sightings:
         """`found` is told each MAC with its address."""
         self._found = found
         self._macs: Recent[str, str] = Recent()
-        self._firmware: Recent[str, Firmware] = Recent()
+        self._askers: Recent[str, tuple[Firmware | None, bool]] = Recent()
         self._boots: Recent[tuple[str, Stage], int] = Recent()
         self._servers: Recent[str, IPv4Address] = Recent()
         self._watchers: list[Callable[[str, Stage], None]] = []
         self._end_watchers: list[Callable[[str, Stage], None]] = []
-        self._ipxe: Recent[str, bool] = Recent()
 
     def watch(self, watcher: Callable[[str, Stage], None]) -> None:
         """Call `watcher` with the MAC and the stage whenever a machine comes for something."""
@@ -40,12 +39,19 @@ class Sightings:
         for watcher in self._end_watchers:
             watcher(mac, stage)
 
-    def saw_ipxe(self, mac: str, ipxe: bool) -> None:
-        """Whether its last request was that of an iPXE."""
-        self._ipxe.put(mac, ipxe)
+    def saw_asker(self, mac: str, firmware: Firmware | None, *, ipxe: bool) -> None:
+        """Whose its last request was: of which firmware, if it said, and whether of an iPXE."""
+        if firmware is None:
+            firmware = self.firmware_of(mac)
+        self._askers.put(mac, (firmware, ipxe))
 
     def is_ipxe(self, mac: str) -> bool:
-        return bool(self._ipxe.get(mac))
+        known = self._askers.get(mac)
+        return known is not None and known[1]
+
+    def firmware_of(self, mac: str) -> Firmware | None:
+        known = self._askers.get(mac)
+        return known[0] if known else None
 
     def saw_server(self, mac: str, server: IPv4Address) -> None:
         """The DHCP server whose lease a machine takes."""
@@ -60,12 +66,6 @@ class Sightings:
 
     def mac_at(self, address: str) -> str | None:
         return self._macs.get(address)
-
-    def saw_firmware(self, mac: str, firmware: Firmware) -> None:
-        self._firmware.put(mac, firmware)
-
-    def firmware_of(self, mac: str) -> Firmware | None:
-        return self._firmware.get(mac)
 
     def first(self, mac: str, stage: Stage, xid: int) -> bool:
         """Whether this is the first of such packets in a boot attempt: those sent again keep their xid."""

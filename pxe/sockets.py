@@ -1,9 +1,10 @@
 """Opens the sockets of one link; who has a port already is a problem with a sentence."""
 
 import errno
+import logging
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
@@ -15,16 +16,26 @@ from pxe import packets, tap
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.links import EVERYBODY, Link
 from pxe.maker import Kind, Maker
+from pxe.malformed import Malformed
 from pxe.packets import Datagram
 from pxe.policy import Address
 from pxe.rarp_server import open_rarp
 from pxe.tap import Arrived, Tap
 from pxe.tftp_socket import IP_MTU_DISCOVER, IP_PMTUDISC_DONT
 
+log = logging.getLogger(__name__)
+
 TFTP_PORT = 69
+# Datagrams taken before other sockets get their turn.
+BATCH = 64
 
 # <linux/in.h>; Python's module has no name for it.
 IP_PKTINFO = 8
+
+
+BROADCAST = str(EVERYBODY)
+_TO_EVERYBODY = EVERYBODY.packed
+Ancillary = list[tuple[int, int, bytes]]
 
 
 class Inlet(Protocol):
@@ -38,11 +49,39 @@ class Inlet(Protocol):
     def close(self) -> None: ...
 
 
+def take(inlet: Inlet, handle: Callable[[Arrived], None], where: str) -> None:
+    """Take what is waiting on a socket. Nothing that comes from the network ends the server."""
+    for _ in range(BATCH):
+        try:
+            came = inlet.receive()
+        except BlockingIOError:
+            return
+        except Malformed as wrong:
+            log.debug("%s: dropped a packet: %s", where, wrong)
+            continue
+        except OSError as error:
+            # An earlier answer could not be delivered, or the interface went down; the kernel tells it here.
+            log.debug("%s: %s", where, error)
+            return
+        if came is None:
+            continue
+        try:
+            handle(came)
+        except OSError as error:
+            log.warning("%s: a packet of %s was not answered: %s", where, came.sender[0], error)
+        except Exception:
+            log.exception("%s: a packet of %s was not answered", where, came.sender[0])
+
+
 class Port:
     """A UDP port of this host."""
 
     def __init__(self, bound: socket.socket) -> None:
         self.bound = bound
+        self._link: Link | None = None
+        """The one that was sent from last, and how the kernel is told of it."""
+        self._anywhere: Ancillary = []
+        self._here: Ancillary = []
 
     def fileno(self) -> int:
         return self.bound.fileno()
@@ -53,9 +92,11 @@ class Port:
 
     def send(self, payload: bytes, destination: Address, link: Link) -> None:
         """Send from the address of the link; a broadcast goes out of its interface."""
-        index = link.index if destination[0] == str(EVERYBODY) else 0
-        source = struct.pack("=i4s4s", index, link.address.packed, bytes(4))
-        self.bound.sendmsg([payload], [(socket.IPPROTO_IP, IP_PKTINFO, source)], 0, destination)
+        if link is not self._link:
+            self._link = link
+            self._anywhere, self._here = _source(link, 0), _source(link, link.index)
+        source = self._here if destination[0] == BROADCAST else self._anywhere
+        self.bound.sendmsg((payload,), source, 0, destination)
 
     def close(self) -> None:
         self.bound.close()
@@ -146,13 +187,19 @@ def _dhcp(link: Link, maker: Maker, whose: Port67) -> Port | Tap:
     return tap.open_tap(link, SERVER_PORT, maker)
 
 
-def _asked_address(ancillary: list[tuple[int, int, bytes]]) -> IPv4Address | None:
+def _asked_address(ancillary: Ancillary) -> IPv4Address | None:
     """The address a datagram was sent to, out of what recvmsg tells beside it."""
     for level, kind, data in ancillary:
         # struct in_pktinfo: the interface, our address, the address in the packet's header.
         if level == socket.IPPROTO_IP and kind == IP_PKTINFO and len(data) >= 12:
-            return IPv4Address(data[8:12])
+            asked = data[8:12]
+            return EVERYBODY if asked == _TO_EVERYBODY else IPv4Address(asked)
     return None
+
+
+def _source(link: Link, index: int) -> Ancillary:
+    """What makes the address of a link a datagram's source; with an index it leaves by that interface."""
+    return [(socket.IPPROTO_IP, IP_PKTINFO, struct.pack("=i4s4s", index, link.address.packed, bytes(4)))]
 
 
 _NEIGHBOURS = {

@@ -142,6 +142,10 @@ class Stalls:
         """A first DISCOVER was offered something to boot from the network."""
         self._boots.put(mac, Boot(Stage.DISCOVER, now, firmware, ipxe))
 
+    def offered(self, mac: str, now: float, *, firmware: Firmware | None, ipxe: bool) -> None:
+        """What `asked` and reaching the OFFER say, in one step: thousands come to this at once."""
+        self._boots.put(mac, Boot(Stage.OFFER, now, firmware, ipxe))
+
     def began(self, mac: str, stage: Stage, now: float) -> None:
         """It asked for what belongs to a stage."""
         if known := self._boots.get(mac):

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from appliance.strategies import Preference, Source, Strategy
 from pxe.recent import Recent
 
 CYCLE = (Strategy.BINL, Strategy.DIRECT, Strategy.MENU)
 """The order in which a machine that follows none of them is offered them, beginning with its first."""
+
+_ORDERS = {first: (first, *(one for one in CYCLE if one is not first)) for first in Strategy}
 
 SAME_MOMENT_SECONDS = 1.5
 """A DISCOVER that comes again within this time, `secs` unchanged, came by two ways and is no new question."""
@@ -57,8 +60,7 @@ class Attempt:
         return self.order[self.turn % len(self.order)]
 
 
-@dataclass(frozen=True)
-class Offered:
+class Offered(NamedTuple):
     strategy: Strategy
     exhausted: bool = False
     """It was offered all there are and followed none; true once until it follows one."""
@@ -85,8 +87,9 @@ class Escalation:
         else:
             attempt = _next_boot(known, xid, secs, now)
         # What the site fixed is tried as often as a cycle is long before it is called a failure.
-        exhausted = attempt.turn >= max(len(attempt.order), len(CYCLE)) and not attempt.told
-        self._attempts.put(mac, replace(attempt, told=attempt.told or exhausted))
+        tried = attempt.turn and attempt.turn >= max(len(attempt.order), len(CYCLE))
+        exhausted = bool(tried) and not attempt.told
+        self._attempts.put(mac, replace(attempt, told=True) if exhausted else attempt)
         return Offered(attempt.strategy, exhausted)
 
     def following(self, mac: str) -> Strategy | None:
@@ -130,8 +133,7 @@ def _begin(
     followed = _followed_before(known) if known else None
     first = followed or (preferred.strategy if preferred else usual)
     proven = followed is not None or (preferred is not None and preferred.source is Source.MACHINE)
-    order = (first, *(one for one in CYCLE if one is not first))
-    return Attempt(xid, secs, now, order, proven=proven, told=told)
+    return Attempt(xid, secs, now, _ORDERS[first], proven=proven, told=told)
 
 
 def _followed_before(known: Attempt) -> Strategy | None:
@@ -143,7 +145,7 @@ def _followed_before(known: Attempt) -> Strategy | None:
 def _same_boot(known: Attempt, secs: int, now: float) -> Attempt:
     """It asks again, since it got no OFFER it could use: from us, or from its DHCP server."""
     if secs == known.secs and now - known.at < SAME_MOMENT_SECONDS:
-        return replace(known, aside=False)
+        return replace(known, aside=False) if known.aside else known
     seen = replace(known, secs=secs, at=now, aside=False)
     if known.reached is Reached.ASKED or (known.proven and known.turn == 0):
         return seen

@@ -3,8 +3,8 @@
 import ctypes
 import socket
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from pxe import packets
 from pxe.links import Link
@@ -19,8 +19,7 @@ _UNFINISHED_CHECKSUM = 1 << 3
 _INSTRUCTION_BYTES = 8
 
 
-@dataclass(frozen=True)
-class Arrived:
+class Arrived(NamedTuple):
     """A datagram that came in."""
 
     payload: bytes

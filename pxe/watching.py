@@ -71,8 +71,7 @@ class Watching:
             self._stalls.ended(mac)
         elif stage is Stage.OFFER:
             ipxe = self._sightings.is_ipxe(mac)
-            self._stalls.asked(mac, now, firmware=self._sightings.firmware_of(mac), ipxe=ipxe)
-            self._stalls.reached(mac, Stage.OFFER, now)
+            self._stalls.offered(mac, now, firmware=self._sightings.firmware_of(mac), ipxe=ipxe)
         else:
             self._stalls.reached(mac, stage, now)
 

@@ -14,7 +14,7 @@ from pxe.imitation import Asker, boot_server_request, firmware_discover, ipxe_di
 from pxe.links import Link
 from pxe.malformed import Malformed, printable
 from pxe.names import Names
-from pxe.policy import USUAL_HOUSE, Address, Here, Reply
+from pxe.policy import USUAL_HOUSE, Address, Here, Ignore
 from pxe.programs import PROGRAMS
 from pxe.responder import Responder
 from pxe.script import script_of
@@ -93,7 +93,7 @@ class Walk:
 
     def _receive(self, datagram: bytes, sender: Address, *, port: int) -> Answered:
         decision = self._responder.receive(datagram, sender, port=port, link=self._link)
-        if not isinstance(decision, Reply):
+        if isinstance(decision, (Ignore, Malformed)):
             why = str(decision) if isinstance(decision, Malformed) else decision.reason
             return Answered(None, (f"no answer: {why}", "the firmware goes on with its next boot device"))
         sent, (address, to_port) = self.sent[-1]

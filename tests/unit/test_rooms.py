@@ -42,6 +42,7 @@ PURE = (
     "pxe/full_reply.py",
     "pxe/leases.py",
     "pxe/packets.py",
+    "pxe/templates.py",
     "pxe/rarp.py",
     "pxe/client.py",
     "pxe/policy.py",

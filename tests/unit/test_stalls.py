@@ -119,7 +119,7 @@ class Watched:
         self.watching = Watching(
             self.director, self.sightings, lambda: self.clock.now, lambda mac: Strategy.DIRECT
         )
-        self.sightings.saw_firmware(MAC, UEFI)
+        self.sightings.saw_asker(MAC, UEFI, ipxe=False)
 
     def later(self) -> list[tuple[str, str, str]]:
         self.clock.now += 1000
