@@ -50,6 +50,7 @@ def _greeting() -> socket.socket:
     return near
 
 
+@pytest.mark.timeout(30)
 @pytest.mark.parametrize("says_so", [True, False])
 @pytest.mark.parametrize("how", ["soon", "at"])
 def test_what_a_handler_leaves_for_the_loop_is_done_at_once(says_so: bool, how: str) -> None:
