@@ -115,9 +115,12 @@ class BootDesk:
         seconds: float | None = None,
         message: str = "",
     ) -> None:
-        """Add one entry to a machine's timeline."""
+        """Add one entry to a machine's timeline: with the change that is under way, or else soon."""
         event = Event(mac, self.clock(), stage, status, seconds, size_bytes, message[:MESSAGE_CHARACTERS])
-        self.journal.add(event)
+        if self.store.database.changing:
+            self.store.events.add(event)
+        else:
+            self.journal.add(event)
 
     def saw_address(self, mac: str, address: str) -> None:
         """Note where a machine is; DNS answers with it."""

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import dnslib
 
-from pxe.malformed import Malformed
+from pxe.malformed import Malformed, printable
 
 Name = tuple[bytes, ...]
 """Labels, the host's first; compared in lower case (`lower`)."""
@@ -160,8 +160,8 @@ def parse(data: bytes) -> Query | None:
 def _query(number: int, recursion: bool, data: bytes) -> Query:
     try:
         record = dnslib.DNSRecord.parse(data)
-    except dnslib.DNSError as error:
-        raise Malformed("query", expected="a DNS message", came=str(error)[:100]) from error
+    except Exception as error:  # some records' parsers raise what Python raises (dnslib 0.9.26: CAA)
+        raise Malformed("query", expected="a DNS message", came=printable(str(error)[:100])) from error
     question = record.questions[0]
     name = tuple(bytes(label) for label in question.qname.label)
     if any(len(label) > 63 for label in name) or sum(len(label) + 1 for label in name) > 254:

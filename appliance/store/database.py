@@ -39,10 +39,15 @@ class Database:
                     self.connection.execute(statement)
                 self.connection.execute(f"PRAGMA user_version = {number}")
 
+    @property
+    def changing(self) -> bool:
+        """Whether a change is under way on this connection."""
+        return self.connection.in_transaction
+
     @contextmanager
     def change(self) -> Iterator[None]:
         """All statements of the block happen, or none. Inside another change it is part of that one."""
-        if self.connection.in_transaction:
+        if self.changing:
             yield
             return
         self.connection.execute("BEGIN IMMEDIATE")

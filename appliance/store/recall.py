@@ -97,7 +97,7 @@ class Recall:
         """Forget what changed. What is read after this is at least as new."""
         stamp = self._database.stamp()
         # A change that is rolled back takes its number with it, and the next one has it again.
-        changing = self._database.connection.in_transaction
+        changing = self._database.changing
         if stamp == self._stamp and not changing:
             return
         rows = self._database.rows("SELECT topic, number FROM revision")

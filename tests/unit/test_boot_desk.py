@@ -1,5 +1,6 @@
 """What a booting machine is told, from its first word to its reboot, against a real store."""
 
+import asyncio
 import shutil
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -86,6 +87,19 @@ def test_an_unknown_machine_is_discovered_matched_and_must_wait_for_a_person(des
     assert machine(desk).state is MachineState.ASSIGNED
     assert machine(desk).profile == "vm"
     assert stages(desk) == ["discovered done", "assigned done"]
+
+
+def test_in_a_loop_a_change_and_its_events_are_seen_together(desk: BootDesk) -> None:
+    """Who acts on the state (here: arms) writes after them."""
+    other = Store(desk.tree.store)
+
+    async def boot() -> None:
+        desk.hello(render_facts(FACTS), HERE)
+        assert other.machines.get(MAC) == machine(desk)
+        assert [one.stage for _, one in other.events.after(MAC)] == ["discovered", "assigned"]
+        desk.journal.close()
+
+    asyncio.run(boot())
 
 
 def test_an_unknown_machine_that_nothing_matches_stays_discovered(desk: BootDesk, site: Path) -> None:

@@ -1,5 +1,6 @@
 """DNS answers, from bytes to bytes; dnslib reads what is sent back."""
 
+import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
@@ -183,6 +184,15 @@ def test_what_is_no_plain_question_gets_a_bare_refusal(
     record = DNSRecord.parse(said)
     assert (record.header.id, RCODE[record.header.rcode], record.header.qr) == (4711, rcode, 1)
     assert record.header.opcode == flags >> 11 & 15
+
+
+def test_a_record_that_breaks_its_own_parser_is_a_malformed_query() -> None:
+    """Found by fuzzing: dnslib decodes the tag of a CAA record without a look at what it is."""
+    caa = b"\0" + struct.pack("!HHIH", 257, 1, 0, 4) + b"\0\2\xff\xff"
+    head = struct.pack("!6H", 4711, 0x0100, 1, 0, 0, 1)
+    said = answer(head + question("web1.lab.example")[12:] + caa, ZONE, peer=PEER, udp=True)
+    assert isinstance(said, bytes)
+    assert RCODE[DNSRecord.parse(said).header.rcode] == "FORMERR"
 
 
 def test_answers_and_scraps_get_no_reply() -> None:
