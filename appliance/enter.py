@@ -71,13 +71,16 @@ def image(source: str, target: str) -> None:
     """An image file, read-only: over a loop device that frees itself, or unpacked where the host has none."""
     make_place(target, directory=True)
     mount("tmpfs", target, "tmpfs", MS_NOSUID, "mode=755")
+    backing = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        device, node = attach(source, target)
+        device, node = attach(backing, target)
     except OSError as error:
         sys.stderr.write(f"no loop device for {source} ({error}), it is unpacked into memory\n")
         call("unsquashfs", "-quiet", "-no-progress", "-force", "-dest", target, source)
         mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
         return
+    finally:
+        os.close(backing)
     try:
         call("mount", "-n", "-o", "ro", node, target)
     finally:
@@ -94,13 +97,12 @@ def call(*argv: str) -> None:
         raise OSError(f"{' '.join(argv)} ended with status {ended}")
 
 
-def attach(source: str, room: str) -> tuple[int, str]:
-    """A loop device on `source`, open, and its node: that of /dev or, where it has none, one made in `room`.
+def attach(backing: int, room: str) -> tuple[int, str]:
+    """A loop device on a file, open, and its node: that of /dev or, where it has none, one made in `room`.
 
     A static /dev, as containers have it, ends at eight nodes while the kernel gives more; and between
     being told which device is free and taking it, another process may have taken it (loop(4)).
     """
-    backing = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     control = open_node("/dev/loop-control", room, stat.S_IFCHR, os.makedev(10, 237))[0]
     try:
         for _ in range(LOOP_TRIES):
@@ -119,7 +121,6 @@ def attach(source: str, room: str) -> tuple[int, str]:
                 return device, node
     finally:
         os.close(control)
-        os.close(backing)
     raise OSError(errno.EBUSY, f"none was free in {LOOP_TRIES} tries")
 
 

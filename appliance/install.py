@@ -84,6 +84,9 @@ def plan_install(machine_facts: Facts, profile: Profile, release: Release, *, ho
         raise Refused(f"host name {hostname!r} is not valid", hint="use letters, digits, hyphens (RFC 1123)")
     if any(ord(letter) < 32 for letter in profile.kernel_arguments):
         raise Refused(f"kernel arguments of profile {profile.name} hold a control character")
+    if ":" not in release.snapshot:
+        # Its installer knows other plans.
+        raise Refused(f"release {release.id} is of an older DistServer", hint="build the profile again")
     firmware = machine_facts.firmware
     chosen = [part for part in profile.disk.partitions if part.firmware in (None, firmware)]
     _check_layout(chosen, firmware, profile.name)

@@ -5,6 +5,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from configparser import ConfigParser
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from mmap import ACCESS_READ, mmap
@@ -19,6 +20,8 @@ from buildfarm.portage import Installed
 from buildfarm.root import Content
 from buildfarm.sonames import Absent
 
+FORMER_TREE = "tree.sqfs"
+REPOSITORIES = "etc/portage/repos.conf/"
 CANDIDATE = PurePosixPath("/var/cache/candidate")
 FORMAT = "distserver trial 1"
 """Part of every key: another way to try makes all verdicts old."""
@@ -197,17 +200,30 @@ def read_offer(place: Path, like: Offer, stages: Path) -> Offer:
     if stage_sha256 != like.stage_sha256:
         stage = _unpack(place / "stage", stages / stage_sha256)
     configuration = _configuration(place / "portage.tar")
-    words = [word.partition(":") for word in sealed.snapshot.split()]
     return Offer(
         stage=stage,
         stage_sha256=stage_sha256,
-        snapshots=tuple(
-            Snapshot(name, revision, place / release.tree_file(name)) for name, _, revision in words
-        ),
+        snapshots=_trees(place, sealed.snapshot, configuration),
         configuration=configuration,
         index=(place / "Packages").read_text(),
         pool=like.pool,
     )
+
+
+def _trees(place: Path, snapshot: str, configuration: Mapping[str, Content]) -> tuple[Snapshot, ...]:
+    """The repositories of a sealed release, by its manifest's word for them.
+
+    Releases of the time of one repository name only its revision: its image is `tree.sqfs`, and what it is
+    called stands in the machine's repos.conf.
+    """
+    if ":" in snapshot:
+        words = [word.partition(":") for word in snapshot.split()]
+        return tuple(Snapshot(name, revision, place / release.tree_file(name)) for name, _, revision in words)
+    repositories = ConfigParser()
+    for name, content in sorted(configuration.items()):
+        if name.startswith(REPOSITORIES) and isinstance(content, bytes):
+            repositories.read_string(content.decode())
+    return (Snapshot(repositories.defaults()["main-repo"], snapshot, place / FORMER_TREE),)
 
 
 def read_key(place: Path) -> str:

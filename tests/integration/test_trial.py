@@ -1,10 +1,12 @@
 """The gate's scratch machines: a fresh one, and those at releases that are still used."""
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 from appliance.farm_model import Release
 from appliance.model import Tree
-from buildfarm import trial
+from buildfarm import manifest, trial
 from buildfarm.build import BuildResult
 from buildfarm.signing import verify
 from buildfarm.trial import Trials
@@ -58,6 +60,31 @@ def test_a_sealed_release_is_offered_again_under_the_key_it_was_tried_with(
     assert result.reasons == ()
     (release,) = farm.releases()
     assert trials(farm) == [trial.read_key(farm.tree.room("releases") / release)]
+
+
+def test_a_release_of_the_time_of_one_repository_is_still_what_machines_run(
+    first: tuple[Farmyard, BuildResult], tmp_path: Path
+) -> None:
+    """Its image is `tree.sqfs` and its manifest names only the revision; the update over it is tried."""
+    farm, _ = first
+    (release,) = farm.releases()
+    place = farm.tree.room("releases") / release
+    former = shutil.copytree(place, tmp_path / "former")
+    sealed = manifest.parse((place / "manifest").read_text())
+    name, _, revision = sealed.snapshot.partition(":")
+    (former / f"tree-{name}.sqfs").rename(former / "tree.sqfs")
+    files = tuple(
+        replace(one, name="tree.sqfs") if one.name == f"tree-{name}.sqfs" else one for one in sealed.files
+    )
+    written = manifest.write(manifest.identify(replace(sealed, snapshot=revision, files=files)))
+    (former / "manifest").write_text(written)
+    assert trial.read_key(former) == trial.read_key(place)
+    like = trial.Offer(
+        tmp_path, next(one.sha256 for one in files if one.name == "stage"), (), {}, "", tmp_path
+    )
+    (snapshot,) = trial.read_offer(former, like, tmp_path).snapshots
+    assert (snapshot.repository, snapshot.revision) == (name, revision)
+    assert snapshot.image.is_file()
 
 
 def test_a_machine_at_a_release_in_use_is_updated_before_the_next_one_is_sealed(grown: Farmyard) -> None:

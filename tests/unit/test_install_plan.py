@@ -142,6 +142,12 @@ def test_a_removable_disk_is_never_chosen_even_when_it_is_the_only_one() -> None
         planned(machine(replace(VDA, removable=True)))
 
 
+def test_a_release_of_an_older_distserver_is_not_installed_by_plans_its_installer_does_not_know() -> None:
+    with pytest.raises(Refused, match="is of an older DistServer") as refused:
+        plan_install(machine(VDA), profile(), replace(SEALED, snapshot="0a1b"), hostname="web1")
+    assert refused.value.hint == "build the profile again"
+
+
 def test_a_machine_without_disks_is_refused() -> None:
     with pytest.raises(Refused, match="reported no disk"):
         planned(machine())
