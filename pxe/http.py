@@ -369,7 +369,13 @@ class _Posts:
         return await self._answer(request, ask)
 
     async def plan(self, request: web.Request) -> web.Response:
-        return await self._answer(request, lambda body: self._director.plan(body, _here(request).url))
+        def ask(body: str) -> str:
+            text = self._director.plan(body, _here(request).url)
+            # A machine that was armed before it booted has its token, and asks for its plan first of all.
+            self._sightings.progressed(parse_facts(body.partition("\n")[2]).mac, Stage.HELLO)
+            return text
+
+        return await self._answer(request, ask)
 
     async def event(self, request: web.Request) -> web.Response:
         return await self._answer(request, self._director.event)

@@ -470,7 +470,7 @@ def post(served: Served, path: str, body: bytes, tmp_path: Path) -> tuple[str, s
     [
         ("/hello", b"mac 52:54:00:77:00:01\nfirmware uefi\n", "200", f"install token-for-{URL}\n"),
         ("/hello", b"\xff\xfe\0", "400", "the facts name no mac"),
-        ("/plan", b"token abc\n", "200", f"plan 1\nbase {URL}/r/1\n"),
+        ("/plan", b"token abc\nmac 52:54:00:77:00:01\nfirmware uefi\n", "200", f"plan 1\nbase {URL}/r/1\n"),
         ("/plan", b"", "400", "the first line is no token\n"),
         ("/event", b"report x\nstage plan\nstatus done\n\n\xff\n", "200", "ok\n"),
         ("/event", b"nonsense", "400", "the report has no secret\n"),
