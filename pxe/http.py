@@ -280,7 +280,8 @@ class _Files:
         headers: Mapping[str, str] | None = None,
     ) -> web.StreamResponse:
         """A file; with `stage` that stage of the boot of `mac` is fetched with it."""
-        if path is None or not path.is_file():
+        # Nothing that is served is a link; one that somebody put there could lead anywhere.
+        if path is None or path.is_symlink() or not path.is_file():
             raise web.HTTPNotFound(text="no such file\n", headers=NEVER_KEPT)
         headers = _headers(path, headers)
         if stage is None or request.method != "GET":

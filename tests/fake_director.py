@@ -100,7 +100,8 @@ class FakeDirector:
 
     def release_file(self, release: str, name: str) -> Path | None:
         path = self.releases / release / name
-        return path if path.is_file() else None
+        # As the real one: what is not sealed yet is no release.
+        return path if path.is_file() and not release.endswith(".partial") else None
 
     def pool_file(self, relative: str) -> Path | None:
         path = self.pool / relative

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from appliance.deadline import wait_until
@@ -91,6 +91,8 @@ ends = st.sampled_from(["secret", "releases/secret", f"{RELEASE}.partial/k", "et
 
 @settings(max_examples=150, deadline=None)
 @given(starts, st.lists(st.tuples(dots, slashes), max_size=6), ends)
+@example("/r/", [], f"{RELEASE}.partial/k")
+@example(f"/r/{RELEASE}/", [], "link")
 def test_no_spelling_of_a_path_leads_out(
     net: Yard, served: FakeDirector, start: str, steps: list[tuple[str, str]], end: str
 ) -> None:
