@@ -140,7 +140,8 @@ class _Hall:
 
     def _crowd(self, task: Task, now: float) -> str:
         if len(self.inside) >= self.rules.workers:
-            return f"all {self.rules.workers} workers are busy"
+            one = self.rules.workers == 1
+            return "the worker is busy" if one else f"all {self.rules.workers} workers are busy"
         return self._memory(task, now)
 
     def _memory(self, task: Task, now: float) -> str:

@@ -38,6 +38,8 @@ _X86_CPU = "qemu64,+rdrand"
 # SMM keeps the flash from the operating system: without it nobody would believe Secure Boot (OVMF's README).
 _LOCKED = ("-global", "driver=cfi.pflash01,property=secure,value=on", "-global", "ICH9-LPC.disable_s3=1")
 
+PENTIUM2 = Board("qemu-system-i386", "pc", "pentium2")
+"""440FX and PIIX3 as in 1998; the processor has MMX and no SSE."""
 PC = Board(_X86, "pc", _X86_CPU)
 UEFI_X64 = Board(_X86, "q35", _X86_CPU, Flash(OVMF / "OVMF_CODE_4M.fd", OVMF / "OVMF_VARS_4M.fd", "ovmf"))
 UEFI_IA32 = Board(

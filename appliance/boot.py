@@ -4,17 +4,20 @@ import logging
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
-from appliance.channels import Channels
-from appliance.decision import decide, lends_now, may_install
+from appliance.arrivals import Arrivals
+from appliance.channels import STABLE, Channels
+from appliance.clients import ClientDesk
+from appliance.decision import decide, in_words, lends_now, may_install
+from appliance.discovery import installers
+from appliance.disk_contents import note_contents
 from appliance.errors import Problem
-from appliance.facts import parse_facts
+from appliance.facts import chosen_in, parse_facts, rescue_in
 from appliance.followed import Followed
-from appliance.install import Refused, plan_install, render
+from appliance.install import Refused, default_name, fingerprint, plan_install, planned, render
 from appliance.journal import Journal
 from appliance.lending import Lending
 from appliance.live import LiveSite
@@ -24,17 +27,20 @@ from appliance.model import (
     Event,
     Facts,
     Firmware,
-    LocalBoot,
     Machine,
     MachineState,
     NetBoot,
     Tree,
 )
 from appliance.net_settings import NetSettings
+from appliance.offering import listing
+from appliance.rescue import Rescue
 from appliance.secure_boot import SIGNED_KERNEL
 from appliance.statement import RELEASE_ID
+from appliance.step_report import StepReport, parse_report
 from appliance.store import Store
 from appliance.strategies import Preference, Strategy
+from appliance.wiping import Wiping
 
 log = logging.getLogger(__name__)
 
@@ -42,21 +48,7 @@ INSTALL_SECONDS = 3600.0
 REPORT_SECONDS = 24 * 3600.0
 POLL_SECONDS = 3
 MESSAGE_CHARACTERS = 8000
-STATUSES = ("begin", "done", "failed", "note")
-STAGE = re.compile(r"[a-z][a-z0-9-]{0,30}")
 HEX = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class Report:
-    """One event as an installer posts it."""
-
-    secret: str
-    stage: str
-    status: str
-    seconds: float | None
-    size_bytes: int | None
-    message: str
 
 
 class BootDesk:
@@ -72,14 +64,19 @@ class BootDesk:
         self.clock = clock
         self.journal = Journal(store.events)
         self.lending = Lending(live, tree, store, clock)
+        self.arrivals = Arrivals(tree, store, clock)
+        self.rescue = Rescue(store, clock)
+        self.wiping = Wiping(store, clock)
         self.followed = Followed(live, store, clock)
+        self.clients = ClientDesk(live, store, channels, clock)
 
     def boot_target(self, mac: str, firmware: Firmware | None) -> BootTarget:
         """What this machine boots; changes nothing."""
-        recall = self.store.recall
-        machine = recall.machine(mac)
-        newest = recall.newest_sound()
-        any_release = newest.id if newest else None
+        newest = self.store.recall.newest_sound()
+        return self._decide(mac, newest.id if newest else None)
+
+    def _decide(self, mac: str, any_release: str | None) -> BootTarget:
+        machine = self.store.recall.machine(mac)
         if machine is None:
             return _for_strangers(any_release)
         return decide(machine, own_release=self._own_release(machine), any_release=any_release)
@@ -89,21 +86,29 @@ class BootDesk:
         return self.store.recall.moment()
 
     def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
-        """Like boot_target, with the installer's kernel arguments and, for an armed machine, its token."""
-        target = self.boot_target(mac, firmware)
+        """Like boot_target, with the installer's kernel arguments and, for an armed machine, its token.
+
+        It counts as one of the starts into the rescue shell.
+        """
+        newest = installers(self.live.now().profiles, self.store.releases.newest_sound)
+        target = self._decide(mac, newest.wide)
         if not isinstance(target, NetBoot):
             return target
         machine = self.store.machines.get(mac)
+        own = self._own_release(machine) if machine else None
+        narrow = newest.narrow if target.release == newest.wide != own else ""
         profile = self.live.now().profiles.get(machine.profile) if machine and machine.profile else None
         words = [f"distserver={here}", f"BOOTIF=01-{mac.replace(':', '-')}"]
-        if machine and may_install(machine):
+        if machine and machine.rescue:
+            words += self.rescue.arguments(machine)
+        elif machine and may_install(machine):
             words.append(f"distserver.token={self._token(mac)}")
         elif machine and lends_now(machine):
             name = machine.name or default_name(mac)
             words += [f"distserver.name={name}", f"distserver.token={self.lending.token(mac)}"]
             words.append("distserver.mode=compile-node")
         words.append(profile.kernel_arguments if profile else "console=tty0 console=ttyS0,115200")
-        return NetBoot(target.release, " ".join(words), target.reason)
+        return NetBoot(target.release, " ".join(words), target.reason, narrow)
 
     def record(
         self,
@@ -122,6 +127,11 @@ class BootDesk:
         else:
             self.journal.add(event)
 
+    def recent_events(self, seconds: float) -> list[tuple[float, Event]]:
+        """What came to the timelines lately: how many seconds ago, and what."""
+        now = self.clock()
+        return [(now - event.at, event) for event in self.store.events.since(now - seconds)]
+
     def saw_address(self, mac: str, address: str) -> None:
         """Note where a machine is; DNS answers with it."""
         self.store.addresses.saw(mac, address, now=self.clock())
@@ -134,21 +144,30 @@ class BootDesk:
         return next((one for one in said if one is not None and one in network), None)
 
     def hello(self, facts_text: str, here: str) -> str:
-        """An installer says what it runs on; the answer: `install TOKEN`, `wait N ...` or `local ...`."""
+        """An installer says what it runs on; the answer: `install TOKEN`, `wait N ...` or `local ...`.
+
+        A rescue shell says so in a line `rescue TOKEN`, and nothing is decided for it.
+        """
         facts = parse_facts(facts_text)
         with self.store.database.change():
+            if token := rescue_in(facts_text):
+                return self.rescue.began(token, facts)
             machine = self._meet(facts)
             if machine.state is MachineState.DISCOVERED:
-                machine, reason = self._match(machine, facts)
+                machine, reason = self._match(machine, facts, chosen_in(facts_text))
             else:
                 reason = machine.problem or f"it is {machine.state.value}, not armed"
         if may_install(machine):
-            if self._own_release(machine) is None:
+            if self._own_release(machine) is None and not machine.wipes:
                 return f"wait {POLL_SECONDS} profile {machine.profile} has no release yet"
             return f"install {self._token(machine.mac)}"
         if machine.state is MachineState.INSTALLED:
             return f"local release {machine.release} is installed"
         return f"wait {POLL_SECONDS} {reason}"
+
+    def profiles(self) -> str:
+        """What a person at a console may choose from: `NAME<TAB>DESCRIPTION` lines."""
+        return listing(self._offered())
 
     def plan(self, body: str, here: str) -> str:
         """Trade a one-time token and facts for the plan, or for `refused ...` / `again ...`."""
@@ -159,8 +178,9 @@ class BootDesk:
         facts = parse_facts(facts_text)
         with self.store.database.change():
             mac = self.store.tokens.use(token, "install", now=self.clock())
+            mac = mac or self.arrivals.armed_by(token, facts)
             if mac is None:
-                return self._stale_token(token)
+                return self._stale_token(token, facts)
             return self._plan(mac, facts, here)
 
     def event(self, body: str) -> str:
@@ -171,6 +191,14 @@ class BootDesk:
             if mac is None:
                 return "stop this installation was ended on the server"
             return self._note(mac, report)
+
+    def installed(self, body: str) -> str:
+        """A machine was installed from a medium and reaches its server now."""
+        return self.arrivals.installed(body)
+
+    def enroll(self, body: str) -> str:
+        """The signing request of a machine that is being installed."""
+        return self.clients.enroll(body, self.arrivals.reported)
 
     def release_file(self, release: str, name: str) -> Path | None:
         """A file of a sealed release, None when there is none or when it does not verify."""
@@ -223,17 +251,21 @@ class BootDesk:
 
     def explain(self, mac: str) -> str:
         """What this machine would boot now and why, as a sentence."""
-        return explain(self.boot_target(mac, None))
+        return in_words(self.boot_target(mac, None))
 
     def _own_release(self, machine: Machine) -> str | None:
         """What the channel names that the machine follows, unless that does not verify.
 
         A machine whose installation did not end keeps its release: it booted that one's kernel and installer.
         """
-        begun = machine.release if machine.state is MachineState.INSTALLING else None
+        installing = machine.state is MachineState.INSTALLING and not machine.wipes
+        begun = machine.release if installing else None
         if begun and self.store.releases.get(begun) and not self.store.releases.fault(begun):
             return begun
-        said = self.channels.of_machine(machine.profile, machine.channel) if machine.profile else None
+        return self._release_on(machine.profile, machine.channel) if machine.profile else None
+
+    def _release_on(self, profile: str, channel: str) -> str | None:
+        said = self.channels.of_machine(profile, channel)
         return said.release if said and not self.store.recall.fault(said.release) else None
 
     def _token(self, mac: str) -> str:
@@ -251,21 +283,40 @@ class BootDesk:
             self.store.machines.set_facts(facts.mac, facts)
         return self._known(facts.mac)
 
-    def _match(self, machine: Machine, facts: Facts) -> tuple[Machine, str]:
-        """Let the site's rules choose a profile for a machine nobody assigned."""
+    def _match(self, machine: Machine, facts: Facts, chosen: str) -> tuple[Machine, str]:
+        """Let the site's rules choose a profile for a machine nobody assigned, else who is at its console."""
         choice = choose(facts, self.live.now().profiles)
-        if not isinstance(choice, Choice):
-            return machine, choice.reason
         mac = machine.mac
-        self.store.machines.set_profile(mac, choice.profile)
-        self.store.machines.move(mac, MachineState.ASSIGNED)
-        self.record(mac, "assigned", message=f"profile {choice.profile} by {choice.reason}")
-        if choice.rule.arm:
-            self.store.machines.move(mac, MachineState.ARMED)
-            self.record(mac, "armed", message=f"by {choice.rule.source}")
-        return self._known(mac), f"profile {choice.profile}, not armed"
+        if isinstance(choice, Choice):
+            self._assign(mac, choice.profile, f"by {choice.reason}")
+            if choice.rule.arm:
+                self.store.machines.move(mac, MachineState.ARMED)
+                self.record(mac, "armed", message=f"by {choice.rule.source}")
+                rule = f"rule {choice.rule.source}"
+                self.store.audit.add(self.clock(), rule, "machine arm", mac, f"profile {choice.profile}")
+            return self._known(mac), f"profile {choice.profile}, not armed"
+        if not chosen:
+            return machine, choice.reason
+        if chosen not in self._offered():
+            return machine, f"there is no profile {chosen[:40]!r} with a release: choose another"
+        # Whoever is there may say what the machine is. What is on its disks only the server lets go.
+        self._assign(mac, chosen, "chosen on the console")
+        return self._known(mac), f"profile {chosen}, not armed"
 
-    def _stale_token(self, token: str) -> str:
+    def _assign(self, mac: str, profile: str, why: str) -> None:
+        self.store.machines.set_profile(mac, profile)
+        self.store.machines.move(mac, MachineState.ASSIGNED)
+        self.record(mac, "assigned", message=f"profile {profile} {why}")
+        self.store.audit.add(self.clock(), "boot", "machine assign", mac, f"profile {profile} {why}")
+
+    def _offered(self) -> dict[str, str]:
+        """Description of every profile that a machine could be installed with, by name."""
+        profiles = sorted(self.live.now().profiles.items())
+        return {name: one.description for name, one in profiles if self._release_on(name, STABLE)}
+
+    def _stale_token(self, token: str, facts: Facts) -> str:
+        if why := self.arrivals.why_not(token, facts):
+            return f"again {why}"
         mac = self.store.tokens.was_used(token, "install")
         if mac:
             # Either an answer got lost, or somebody else on the network asked first: a person should know.
@@ -276,6 +327,8 @@ class BootDesk:
     def _plan(self, mac: str, facts: Facts, here: str) -> str:
         machine = self._known(mac)
         profile = self.live.now().profiles.get(machine.profile or "")
+        if machine.wipes and profile:
+            return self.wiping.plan(machine, facts, profile)
         own = self._own_release(machine)
         release = self.store.releases.get(own) if own else None
         if not may_install(machine) or profile is None or release is None:
@@ -290,12 +343,15 @@ class BootDesk:
             self.store.machines.move(mac, MachineState.FAILED, problem=str(refusal))
             return "refused " + str(refusal).replace("\n", " ")
         self.store.machines.move(mac, MachineState.INSTALLING, release=release.id)
+        # What was there before is wiped: whoever has a copy of its key is nobody.
+        self.store.clients.forget(mac)
         now = self.clock()
         secret = self.store.tokens.issue(mac, "report", now=now, lifetime_seconds=REPORT_SECONDS)
-        self.record(mac, "plan", message=f"release {release.id} on {facts.firmware.value}")
-        return render(plan, report=secret, base=f"{here}/r/{release.id}", pool=here)
+        text = render(plan, report=secret, base=f"{here}/r/{release.id}", pool=here)
+        self.record(mac, "plan", message=planned(release.id, facts.firmware.value, fingerprint(text)))
+        return text
 
-    def _note(self, mac: str, report: Report) -> str:
+    def _note(self, mac: str, report: StepReport) -> str:
         machine = self._known(mac)
         finished = (report.stage, report.status) == ("finish", "done")
         if machine.state is MachineState.INSTALLED and finished:
@@ -314,9 +370,13 @@ class BootDesk:
             lines = [line for line in report.message.splitlines() if line.strip()]
             problem = f"{report.stage} failed: {lines[-1] if lines else 'no output'}"
             self.store.machines.move(mac, MachineState.FAILED, problem=problem[:500])
+        elif finished and machine.wipes:
+            self.wiping.done(machine)
         elif finished:
             self.store.machines.move(mac, MachineState.INSTALLED)
+            note_contents(self.store, machine, self.live.now().profiles.get(machine.profile or ""))
             self.store.tokens.revoke(mac, "install")
+            self.arrivals.was_installed(mac)
         return "ok"
 
     def _known(self, mac: str) -> Machine:
@@ -329,47 +389,3 @@ class BootDesk:
 def _for_strangers(any_release: str | None) -> BootTarget:
     """The same for all of them, and most of those that ask twice a second."""
     return decide(None, own_release=None, any_release=any_release)
-
-
-def default_name(mac: str) -> str:
-    """A host name for a machine nobody named."""
-    return "m" + mac.replace(":", "")[-6:]
-
-
-def explain(target: BootTarget) -> str:
-    """One sentence for a person."""
-    match target:
-        case NetBoot():
-            return f"boots the installer of release {target.release} from the network: {target.reason}"
-        case LocalBoot():
-            return f"boots from its own disk: {target.reason}"
-        case _:
-            return f"gets no answer: {target.reason}"
-
-
-def parse_report(body: str) -> Report:
-    """Read what an installer posts; raises Problem that says which line is wrong."""
-    head, _, message = body.partition("\n\n")
-    fields: dict[str, str] = {}
-    for number, line in enumerate(head.splitlines(), 1):
-        key, _, value = line.partition(" ")
-        if key not in ("report", "stage", "status", "seconds", "bytes"):
-            raise Problem(
-                f"line {number} starts with {key[:40]!r}, expected report, stage, status, seconds or bytes"
-            )
-        fields[key] = value.strip()
-    for key in ("report", "stage", "status"):
-        if not fields.get(key):
-            raise Problem(f"the report has no line `{key}`")
-    if not STAGE.fullmatch(fields["stage"]):
-        raise Problem(f"stage is {fields['stage'][:40]!r}, expected a short lower-case word")
-    if fields["status"] not in STATUSES:
-        raise Problem(f"status is {fields['status'][:40]!r}, expected {', '.join(STATUSES)}")
-    try:
-        seconds = float(fields["seconds"]) if "seconds" in fields else None
-        size = int(fields["bytes"]) if "bytes" in fields else None
-    except ValueError as bad:
-        raise Problem(f"seconds and bytes are numbers, got {bad}") from bad
-    if (seconds is not None and not 0 <= seconds < 1e7) or (size is not None and not 0 <= size < 2**53):
-        raise Problem("seconds or bytes is out of range")
-    return Report(fields["report"], fields["stage"], fields["status"], seconds, size, message)

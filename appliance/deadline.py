@@ -17,9 +17,10 @@ def wait_until(
     *,
     seconds: float,
     what: str,
+    step: float = STEP_SECONDS,
     last_seen: Callable[[], str] = str,
 ) -> T:
-    """Call `probe` until it returns something else than None.
+    """Call `probe` every `step` seconds until it returns something else than None.
 
     Raises DeadlinePassed naming `what`, with what `last_seen` returns below it.
     """
@@ -27,5 +28,5 @@ def wait_until(
     while (found := probe()) is None:
         if time.monotonic() >= deadline:
             raise DeadlinePassed(f"{what}: not within {seconds:g} s\n{last_seen()}".rstrip())
-        time.sleep(STEP_SECONDS)
+        time.sleep(step)
     return found

@@ -9,10 +9,14 @@ def decide(machine: Machine | None, *, own_release: str | None, any_release: str
     `own_release` is what its profile's channel points at, `any_release` one whose installer may be used to
     find out what an unknown machine is. A token for the installer is added by who serves the script.
     """
+    if machine is not None and machine.rescue:
+        return _waiting(own_release or any_release, "once into the rescue shell, as somebody asked")
     if machine is not None and lends_now(machine):
         return _waiting(own_release or any_release, "it lends its processors: write nothing")
     if machine is None or machine.state is MachineState.DISCOVERED:
         return _waiting(any_release, "unknown machine: find out what it is, write nothing")
+    if machine.wipes and may_install(machine):
+        return _waiting(own_release or any_release, "its disk is to be wiped, then it is retired")
     match machine.state:
         case MachineState.ASSIGNED:
             return LocalBoot(f"it has the profile {machine.profile} and is not armed")
@@ -46,3 +50,14 @@ def _waiting(release: str | None, reason: str) -> BootTarget:
     if release is None:
         return Silence(f"{reason}; there is no release whose installer could be booted")
     return NetBoot(release, "", reason)
+
+
+def in_words(target: BootTarget) -> str:
+    """One sentence for a person."""
+    match target:
+        case NetBoot():
+            return f"boots the installer of release {target.release} from the network: {target.reason}"
+        case LocalBoot():
+            return f"boots from its own disk: {target.reason}"
+        case _:
+            return f"gets no answer: {target.reason}"

@@ -18,7 +18,8 @@ from appliance.model import Firmware, MachineState, Tree
 from appliance.run import running
 from appliance.services import Services, init_site
 from appliance.timeline import TimelineView
-from appliance.vm import Accel, Vm, VmDisk, make_disk, power_on
+from appliance.vm import Accel, Vm, VmDisk, make_disk
+from appliance.vm_power import power_on
 from buildfarm.build import Progress
 
 DEFAULT_CACHE = "/var/cache/distserver"
@@ -70,7 +71,7 @@ def build_example(scene: Scene) -> str:
     def show(progress: Progress) -> None:
         print(f"{datetime.now():%H:%M:%S} {progress}", flush=True)
 
-    result = scene.services().build(PROFILE, show)
+    result = scene.services().building.build(PROFILE, show)
     if result.release is None:
         raise Problem("the example profile was not published", hint="; ".join(result.reasons))
     return result.release.id

@@ -14,10 +14,11 @@ import sys
 from typing import Any
 
 MS_RDONLY, MS_NOSUID, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 32, 4096, 16384
+PER_LINUX32 = 8
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
 LOOP_CTL_GET_FREE, LOOP_CONFIGURE = 0x4C82, 0x4C0A
-LO_READ_ONLY_AUTOCLEAR = 1 | 4
+LO_READ_ONLY, LO_AUTOCLEAR, LO_PARTITIONS = 1, 4, 8
 LOOP_CONFIG = struct.Struct("=II52xI240x")
 """fd, block size, then struct loop_info64 with its flags at 52 bytes, reserved words (linux/loop.h)."""
 LOOP_TRIES = 100
@@ -97,22 +98,28 @@ def call(*argv: str) -> None:
         raise OSError(f"{' '.join(argv)} ended with status {ended}")
 
 
-def attach(backing: int, room: str) -> tuple[int, str]:
+def attach(
+    backing: int, room: str, *, flags: int = LO_READ_ONLY, access: int = os.O_RDONLY, sector_bytes: int = 0
+) -> tuple[int, str]:
     """A loop device on a file, open, and its node: that of /dev or, where it has none, one made in `room`.
+
+    It frees itself when it is closed.
 
     A static /dev, as containers have it, ends at eight nodes while the kernel gives more; and between
     being told which device is free and taking it, another process may have taken it (loop(4)).
     """
+    config = LOOP_CONFIG.pack(backing, sector_bytes, flags | LO_AUTOCLEAR)
     control = open_node("/dev/loop-control", room, stat.S_IFCHR, os.makedev(10, 237))[0]
     try:
         for _ in range(LOOP_TRIES):
             number = fcntl.ioctl(control, LOOP_CTL_GET_FREE)
             try:
-                device, node = open_node(f"/dev/loop{number}", room, stat.S_IFBLK, os.makedev(7, number))
+                place = os.makedev(7, number)
+                device, node = open_node(f"/dev/loop{number}", room, stat.S_IFBLK, place, access)
             except FileNotFoundError:
                 continue
             try:
-                fcntl.ioctl(device, LOOP_CONFIGURE, LOOP_CONFIG.pack(backing, 0, LO_READ_ONLY_AUTOCLEAR))
+                fcntl.ioctl(device, LOOP_CONFIGURE, config)
             except OSError as error:
                 os.close(device)
                 if error.errno not in (errno.EBUSY, errno.EAGAIN, errno.ENXIO):
@@ -124,8 +131,8 @@ def attach(backing: int, room: str) -> tuple[int, str]:
     raise OSError(errno.EBUSY, f"none was free in {LOOP_TRIES} tries")
 
 
-def open_node(path: str, room: str, kind: int, number: int) -> tuple[int, str]:
-    """A device's node, open for reading, and its path; made in `room` when `path` is not that device."""
+def open_node(path: str, room: str, kind: int, number: int, access: int = os.O_RDONLY) -> tuple[int, str]:
+    """A device's node, open, and its path; made in `room` when `path` is not that device."""
     try:
         found = os.stat(path)  # noqa: PTH116
         there = stat.S_IFMT(found.st_mode) == kind and found.st_rdev == number
@@ -135,7 +142,7 @@ def open_node(path: str, room: str, kind: int, number: int) -> tuple[int, str]:
         path = f"{room}/{os.path.basename(path)}"  # noqa: PTH119
         if not os.path.lexists(path):
             os.mknod(path, kind | 0o600, number)
-    return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
+    return os.open(path, access | os.O_CLOEXEC), path
 
 
 def devices(root: str) -> None:
@@ -172,6 +179,16 @@ def apply(root: str, entry: dict[str, Any]) -> None:
             devices(root)
 
 
+def is_32_bit_x86(root: str) -> bool:
+    """Is the root's shell a program of i386 to i686? (ELF: class 1, machine 3)"""
+    try:
+        with open(f"{root}/bin/sh", "rb") as shell:  # noqa: PTH123
+            start = shell.read(20)
+    except OSError:
+        return False
+    return start[:5] == b"\x7fELF\x01" and start[18:20] == b"\x03\x00"
+
+
 def main() -> None:
     table = json.loads(sys.argv[1])
     for entry in table["mounts"]:
@@ -181,6 +198,9 @@ def main() -> None:
     os.chroot(table["root"])
     os.chdir(table["cwd"])
     os.umask(0o022)
+    if is_32_bit_x86("/"):
+        # uname then says i686: configure scripts and Python ask it what they are built for (personality(2)).
+        libc.personality(PER_LINUX32)
     program = sys.argv[2:]
     os.execvpe(program[0], program, table["env"])
 

@@ -135,6 +135,42 @@ class Held:
     """The one that stays."""
 
 
+class MaskKind(Enum):
+    """What a person keeps out of a profile."""
+
+    HOLD = "hold"
+    """Everything newer than what machines have."""
+    SKIP = "skip"
+    """One version; the next one is taken when it comes."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Versions of a package that a person keeps out of a profile until they say otherwise."""
+
+    profile: str
+    subject: str
+    """`category/name` that is held, or the `category/name-version` that is skipped."""
+    kind: MaskKind
+    atoms: tuple[str, ...]
+    """Lines of package.mask."""
+    stays: str
+    """The versions that machines have; empty when none of it is known."""
+    at: float
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A person wants a profile built, whether or not anything changed."""
+
+    profile: str
+    at: float
+    who: str
+    why: str
+
+
 @dataclass(frozen=True)
 class Release:
     id: str
@@ -193,6 +229,24 @@ class Pin:
 
 
 @dataclass(frozen=True)
+class JobPackage:
+    """What a build did with one package."""
+
+    job: int
+    cpv: str
+    reused: bool
+    """It was taken from the pool and not compiled."""
+    state: str
+    """running, done or failed."""
+    begun_at: float
+    seconds: float | None
+    sha256: str
+    """Of the package; empty when none came of it."""
+    said: str
+    """Why it failed."""
+
+
+@dataclass(frozen=True)
 class Job:
     id: int
     kind: str
@@ -218,7 +272,7 @@ class Job:
     work: tuple[str, ...] = ()
     """Labels of what it builds: two jobs with a common one would build the same packages."""
     failure: str = ""
-    """The kind of its failure: fetch, unpack, compile, memory, distcc, test, resolver, disk, unknown."""
+    """Its failure's kind: fetch, unpack, compile, memory, distcc, test, resolver, disk, gate, unknown."""
     superseded_at: float | None = None
     """When newer inputs were first seen while it ran."""
     successor: bool = False
@@ -229,3 +283,5 @@ class Job:
     """At most so many packages at a time; 0: as the site says."""
     peak_bytes: int = 0
     """The most memory it used at one time; 0: not measured."""
+    reasons: tuple[str, ...] = ()
+    """Why nothing of it was published, each of the gate's reasons."""

@@ -23,5 +23,14 @@ class Finding:
     fix: str = ""
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What was found on one interface."""
+
+    interface: str
+    answers: int
+    findings: tuple[Finding, ...]
+
+
 def worst(findings: Iterable[Finding]) -> Level:
     return max((finding.level for finding in findings), default=Level.GREEN)

@@ -53,6 +53,7 @@ class Foreman:
         self._released: dict[int, float] = {}
         self._ended = False
         self._look_at = 0.0
+        self._asked = 0
         self._collect_at = time.monotonic() + FIRST_COLLECT_SECONDS
         tree, settings = services.tree, services.live.now().farm
         self.huey = open_huey(settings.queue, tree, farm_secret(tree))
@@ -86,7 +87,10 @@ class Foreman:
         """Compare what should be with what is, once; whatever goes wrong is logged and tried again."""
         try:
             dead = self.services.store.jobs.interrupt_dead(now=self.services.clock())
-            if dead or self._ended or time.monotonic() >= self._look_at:
+            # A person who asks for a build does not wait for the next look.
+            before, self._asked = self._asked, self.services.store.build_requests.newest()
+            asked = self._asked not in (0, before)
+            if dead or asked or self._ended or time.monotonic() >= self._look_at:
                 self._ended = False
                 self._look_at = time.monotonic() + self.look_seconds
                 self.services.backlog.refresh()

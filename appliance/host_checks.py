@@ -24,17 +24,21 @@ class Port:
     what: str
     shared: bool = False
     """Where somebody else has it, packets are taken from the wire instead."""
+    vital: bool = True
+    """The server does not start without it."""
 
 
-def ports(http_port: int, *, dns: bool) -> tuple[Port, ...]:
-    """The ports this server answers on."""
+def ports(http_port: int, *, dns: bool, clients: int = 0) -> tuple[Port, ...]:
+    """The ports this server answers on; `clients`: that of installed machines, 0 for none."""
     usual = (
         Port("udp", 67, "DHCP", shared=True),
         Port("udp", 4011, "the PXE boot server"),
         Port("udp", 69, "TFTP"),
         Port("tcp", http_port, "HTTP"),
     )
-    return (*usual, Port("udp", 53, "DNS"), Port("tcp", 53, "DNS")) if dns else usual
+    names = (Port("udp", 53, "DNS"), Port("tcp", 53, "DNS")) if dns else ()
+    door = (Port("tcp", clients, "the door of installed machines", vital=False),) if clients else ()
+    return (*usual, *names, *door)
 
 
 def judge_ports(
@@ -66,7 +70,8 @@ def judge_ports(
                 Finding(Level.YELLOW, name, said, f"{fix}, unless it is the DHCP server of the LAN")
             )
         else:
-            findings.append(Finding(Level.RED, name, f"{who} has it: this server cannot start", fix))
+            then = "this server cannot start" if port.vital else "machines that are installed cannot come"
+            findings.append(Finding(Level.RED, name, f"{who} has it: {then}", fix))
     return findings
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import kconfig
+from appliance.schema import read_text
 
 # Targets of the kernel's own Makefile that make a configuration from nothing.
 BASES = ("defconfig", "tinyconfig", "allnoconfig", "alldefconfig")
@@ -63,7 +64,7 @@ def _base(path: Path, lineage: tuple[str, ...], base: str, complaints: list[str]
             f"{path / 'profiles' / lineage[-1] / 'profile.toml'}: kernel.base: expected {targets} or a file "
             f"beside profile.toml, got {base!r}"
         )
-    return found.read_text(encoding="utf-8") if found else ""
+    return read_text(found, complaints) if found else ""
 
 
 def atom_name(atom: str) -> str:
@@ -82,7 +83,7 @@ def kernel_config(path: Path, lineage: tuple[str, ...], complaints: list[str]) -
     texts = []
     for name in lineage:
         file = path / "profiles" / name / "kernel.config"
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        text = read_text(file, complaints) if file.is_file() else ""
         for number, line in kconfig.mistakes(text):
             said = f"{file}:{number}: expected CONFIG_NAME=VALUE or # CONFIG_NAME is not set, got {line!r}"
             if said not in complaints:  # a parent's file is read once for each child

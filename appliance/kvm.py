@@ -10,7 +10,8 @@ from appliance.console import ConsoleFailure
 from appliance.deadline import DeadlinePassed
 from appliance.errors import Problem
 from appliance.model import Firmware
-from appliance.vm import Accel, DirectBoot, Vm, power_on
+from appliance.vm import Accel, DirectBoot, Vm
+from appliance.vm_power import power_on
 
 log = logging.getLogger(__name__)
 

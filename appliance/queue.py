@@ -4,8 +4,6 @@ import hashlib
 import hmac
 import json
 import logging
-import os
-import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +16,11 @@ from huey.serializer import Serializer
 
 from appliance.errors import Problem
 from appliance.model import Tree
+from appliance.secret import SECRET_BYTES, make_secret
 
 log = logging.getLogger(__name__)
 
 BUILDS, WARM = "builds", "warm"
-SECRET_BYTES = 32
 IDLE_SECONDS = 1.0
 FIELDS = ("id", "name", "priority", "args")
 """What a message of ours has; no results, retries, chords or expiry."""
@@ -57,16 +55,7 @@ class Tickets(Serializer):  # type: ignore[misc]
 def farm_secret(tree: Tree) -> bytes:
     """The secret shared by the farm and its workers; made at first use, readable by root alone."""
     file = tree.room("keys") / "farm.secret"
-    if not file.exists():
-        part = file.with_name(f".{file.name}.{os.getpid()}")
-        part.touch(mode=0o600)
-        part.write_text(secrets.token_hex(SECRET_BYTES) + "\n")
-        try:
-            file.hardlink_to(part)
-        except FileExistsError:
-            log.debug("another process made %s first", file)
-        finally:
-            part.unlink()
+    make_secret(file)
     return read_secret(file)
 
 

@@ -14,7 +14,8 @@ from appliance.lab import Lan, foreign_dhcp, lan, wait_for_port
 from appliance.model import Firmware, MachineState, Tree
 from appliance.run import running
 from appliance.services import Services
-from appliance.vm import Vm, VmDisk, make_disk, power_on
+from appliance.vm import Vm, VmDisk, make_disk
+from appliance.vm_power import power_on
 from pxe import images
 
 MAC = "52:54:00:77:01:01"

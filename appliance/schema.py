@@ -18,6 +18,7 @@ class Kind(Enum):
     SIZE = 'a size such as "512 MiB"'
     SPAN = 'a time such as "30 min", "12 h" or "2 d"'
     CLOCK = 'a time of day such as "04:00"'
+    AMOUNT = 'a whole number such as 2, or a share such as "10 %"'
 
 
 ANY = "*"
@@ -65,6 +66,15 @@ def parse_clock(text: str) -> int | None:
     return int(found[1]) * 60 + int(found[2]) if found else None
 
 
+def read_text(file: Path, complaints: list[str]) -> str:
+    """The text of a file; one that is not UTF-8 is a complaint and an empty text."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as bad:
+        complaints.append(f"{file}: byte {bad.start} is not UTF-8")
+        return ""
+
+
 def read_toml(file: Path, complaints: list[str]) -> tuple[dict[str, Any], str]:
     """The document and its text; an unreadable one is a complaint and an empty document."""
     try:
@@ -75,7 +85,9 @@ def read_toml(file: Path, complaints: list[str]) -> tuple[dict[str, Any], str]:
     except UnicodeDecodeError as bad:
         complaints.append(f"{file}: byte {bad.start} is not UTF-8")
     except tomllib.TOMLDecodeError as bad:
-        complaints.append(f"{file}: {str(bad)[0].lower()}{str(bad)[1:]}")
+        found = re.search(r"\(at line (\d+)", str(bad))
+        line = int(found[1]) if found else len(text.splitlines())  # at its end
+        complaints.append(f"{file}:{line}: {str(bad)[0].lower()}{str(bad)[1:]}")
     return {}, ""
 
 
@@ -135,5 +147,7 @@ def _fits(value: Any, kind: Kind) -> bool:
             return isinstance(value, str) and parse_size(value) is not None
         case Kind.SPAN:
             return isinstance(value, str) and parse_span(value) is not None
+        case Kind.AMOUNT:
+            return isinstance(value, int | str) and not isinstance(value, bool)
         case Kind.CLOCK:
             return isinstance(value, str) and parse_clock(value) is not None

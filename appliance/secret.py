@@ -1,9 +1,28 @@
-"""Passwords in files that nobody else may read."""
+"""Passwords and secrets in files that nobody else may read."""
 
+import os
+import secrets
 import stat
 from pathlib import Path
 
 from appliance.errors import Problem
+
+SECRET_BYTES = 32
+
+
+def make_secret(file: Path) -> None:
+    """A new secret that only its owner may read, unless there is one; it appears whole."""
+    if file.exists():
+        return
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part.touch(mode=0o600)
+    part.write_text(secrets.token_hex(SECRET_BYTES) + "\n")
+    try:
+        file.hardlink_to(part)
+    except FileExistsError:
+        return
+    finally:
+        part.unlink()
 
 
 def check_secret(path: Path) -> None:

@@ -5,111 +5,29 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from appliance.client_settings import ClientsSettings
 from appliance.dhcp_settings import DhcpSettings
 from appliance.dns_settings import DnsSettings
 from appliance.machine_settings import MachineSettings
-from appliance.model import Firmware
 from appliance.net_settings import NetSettings
+from appliance.profile_model import DiskLayout, MatchRule, Partition, Profile, StageSource
 from appliance.secure_boot import SecureBootSettings
 from appliance.tftp_settings import TftpSettings
+from appliance.web_settings import WebSettings
 
-
-@dataclass(frozen=True)
-class StageSource:
-    """Where a profile's stage comes from.
-
-    `location` is a path, a URL, or `reference:build` / `reference:install`. For a URL, `digests` and
-    `signature` name the URLs (default: the location with .DIGESTS and .asc added) and `keyring` the file
-    of public keys that may have signed it. `sha256` pins a local file.
-    """
-
-    location: str
-    sha256: str = ""
-    digests: str = ""
-    signature: str = ""
-    keyring: Path | None = None
-
-
-@dataclass(frozen=True)
-class Partition:
-    name: str
-    size_bytes: int | None
-    """None: the rest of the disk."""
-    filesystem: str = ""
-    """ext4, vfat, swap, or empty for none."""
-    mount: str = ""
-    firmware: Firmware | None = None
-    """Only made on machines with this firmware."""
-
-
-@dataclass(frozen=True)
-class DiskLayout:
-    partitions: tuple[Partition, ...]
-    min_size_bytes: int
-    """A disk smaller than this does not match."""
-    transport: str = ""
-    model: str = ""
-    serial: str = ""
-    """Glob patterns a disk must match; empty matches any."""
-
-
-@dataclass(frozen=True)
-class MatchRule:
-    """All given glob patterns must match a machine's facts. `arm`: a match also allows one installation."""
-
-    mac: str = ""
-    vendor: str = ""
-    product: str = ""
-    serial: str = ""
-    uuid: str = ""
-    arm: bool = False
-    source: str = ""
-    """file and table, for messages."""
-
-    @property
-    def patterns(self) -> Mapping[str, str]:
-        names = ("mac", "vendor", "product", "serial", "uuid")
-        return {name: value for name in names if (value := getattr(self, name))}
-
-
-@dataclass(frozen=True)
-class Profile:
-    """One kind of machine, its parents already folded in."""
-
-    name: str
-    description: str
-    arch: str
-    chost: str
-    portage_profile: str
-    """`repository:path`, as a make.profile names it, e.g. `distserver:amd64`."""
-    stage: StageSource
-    install_stage: StageSource
-    """What is unpacked on the machine; the same as `stage` unless the profile says otherwise."""
-    kernel_package: str
-    kernel_arguments: str
-    kernel_config: str
-    """Kconfig fragment text, parents first."""
-    portage: Mapping[str, bytes]
-    """Files of /etc/portage by relative path."""
-    world: tuple[str, ...]
-    disk: DiskLayout
-    authorized_keys: str = ""
-    """Public keys that may log in as root by ssh, one a line."""
-    match: tuple[MatchRule, ...] = ()
-    kernel_source: str = ""
-    """Atom of a package that installs /usr/src/linux-VERSION; the farm then makes `kernel_package` of it."""
-    kernel_base: str = ""
-    """Of a kernel from sources: a target such as `defconfig`, or the text of a whole configuration."""
-    lineage: tuple[str, ...] = ()
-    """The profiles it was folded from, most distant parent first, itself last."""
-    channel: str = "stable"
-    """Where new releases go first."""
-    promote_after_seconds: float | None = None
-    """How long a release is on canary before it goes to stable by itself; None: a person promotes it."""
-    hold: bool = True
-    """A package that does not build stays at its version, so that the others are published."""
-    boot: bool = False
-    """A virtual machine must install a release and boot it before it is published."""
+__all__ = [
+    "DiskLayout",
+    "FarmSettings",
+    "MatchRule",
+    "Partition",
+    "Profile",
+    "Repository",
+    "Schedule",
+    "Site",
+    "SiteHost",
+    "StageSource",
+    "SyncKind",
+]
 
 
 class SyncKind(Enum):
@@ -195,8 +113,8 @@ class Site:
     http_port: int = 80
     http_front: int = 0
     """The port machines are told instead, on which a web server in front of ours listens; 0: none."""
-    web_host: str = "127.0.0.1"
-    web_port: int = 8080
+    web: WebSettings = field(default_factory=WebSettings)
+    clients: ClientsSettings = field(default_factory=ClientsSettings)
     address: str = ""
     """IPv4 address to serve from; empty: the interface's own."""
     jobs: int = 0

@@ -1,27 +1,13 @@
-"""Virtual machines with real firmware: what QEMU is told, and a machine that is on while a block lasts."""
+"""Virtual machines with real firmware: what one is made of, and what QEMU is told."""
 
-import json
 import os
-import shutil
-import socket
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-from appliance.boards import Board, Flash, usual_board
-from appliance.console import Console
-from appliance.deadline import wait_until
-from appliance.errors import Problem
+from appliance.boards import Board, usual_board
 from appliance.model import Firmware
-from appliance.run import Argument, end, run, running
-
-START_SECONDS = 30.0
-CONTROL_SECONDS = 10.0
+from appliance.run import run
 
 
 class Accel(Enum):
@@ -33,8 +19,15 @@ class Accel(Enum):
 
 class DiskInterface(Enum):
     VIRTIO = "virtio"
+    IDE = "ide"
+    """The two channels of PC boards before AHCI (PIIX3)."""
     AHCI = "ahci"
     NVME = "nvme"
+    SCSI = "scsi"
+    """Behind LSI's 53c895a, which SeaBIOS boots from and Linux drives with sym53c8xx.
+
+    Linux 6.1 starts QEMU's Fusion-MPT controller (mptsas1068), but finds no disk behind it.
+    """
     USB = "usb"
 
 
@@ -46,10 +39,32 @@ class VmDisk:
     size_bytes: int
     serial: str = ""
     interface: DiskInterface = DiskInterface.VIRTIO
+    write_log: Path | None = None
+    """An empty file that takes down, in order, every write and flush of the guest (dm-log-writes' format).
+
+    The guest then sees a disk with a volatile write cache.
+    """
 
     @property
     def format(self) -> str:
         return "qcow2" if self.path.suffix == ".qcow2" else "raw"
+
+
+class Slot(Enum):
+    """Where a medium is put in."""
+
+    CD = "cd"
+    USB = "usb"
+
+
+@dataclass(frozen=True)
+class VmMedium:
+    """An image in the machine's CD drive, or on a USB stick."""
+
+    path: Path
+    slot: Slot = Slot.CD
+    writable: bool = False
+    """USB: what the guest writes reaches the file. Without, it goes to a copy that is thrown away."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +72,7 @@ class DirectBoot:
     """A kernel the firmware is handed by QEMU instead of looking for one."""
 
     kernel: Path
-    initramfs: Path
+    initramfs: Path | None
     arguments: str = "console=ttyS0"
 
 
@@ -79,6 +94,11 @@ class Vm:
     keys: Path | None = None
     """UEFI: variables with enrolled keys, which it starts from instead of the board's own."""
     disks: tuple[VmDisk, ...] = ()
+    medium: VmMedium | None = None
+    medium_first: bool = True
+    """Whether the medium is asked before network and disks, or after them."""
+    nic: str = "virtio-net-pci"
+    """QEMU's name of the network card. OVMF drives none but virtio's itself: others want `rom`."""
     network_first: bool = True
     rom: bool | None = None
     """Whether QEMU's iPXE option ROM is on the network card; None: on BIOS machines.
@@ -129,7 +149,9 @@ def argv(vm: Vm, accel: Accel, sockets: Path) -> list[str]:
         "-device", "virtio-rng-pci",
         *_identity(vm),
         *_network(vm),
+        *_controllers(vm),
         *_disks(vm),
+        *_medium(vm),
         *_direct(vm),
     ]  # fmt: skip
 
@@ -168,43 +190,85 @@ def _network(vm: Vm) -> list[str]:
     index = 1 if vm.network_first else 2 + len(vm.disks)
     return [
         "-netdev", f"tap,id=net0,ifname={vm.tap},script=no,downscript=no",
-        "-device", f"virtio-net-pci,netdev=net0,mac={vm.mac}{rom},bootindex={index}",
+        "-device", f"{vm.nic},netdev=net0,mac={vm.mac}{rom},bootindex={index}",
     ]  # fmt: skip
 
 
-def _disks(vm: Vm) -> list[str]:
+def _controllers(vm: Vm) -> list[str]:
     kinds = {disk.interface for disk in vm.disks}
+    slot = vm.medium.slot if vm.medium else None
     words: list[str] = []
     if DiskInterface.AHCI in kinds:
         words += ["-device", "ich9-ahci,id=ahci0"]
-    if DiskInterface.USB in kinds:
+    if DiskInterface.SCSI in kinds:
+        words += ["-device", "lsi53c895a,id=lsi0"]
+    if DiskInterface.USB in kinds or slot is Slot.USB:
         words += ["-device", "qemu-xhci,id=xhci0"]
+    if slot is Slot.CD and vm.built_on.foreign:
+        words += ["-device", "virtio-scsi-pci,id=scsi0"]
+    return words
+
+
+def _disks(vm: Vm) -> list[str]:
+    words: list[str] = []
     for number, disk in enumerate(vm.disks):
-        # cache=unsafe: a test disk need not survive a crash of the host.
-        drive = f"if=none,id=disk{number},format={disk.format},cache=unsafe,discard=unmap"
-        words += ["-drive", f"{drive},file={_comma(disk.path)}"]
+        words += ["-drive", f"if=none,id=disk{number},{_drive(disk)}"]
         words += ["-device", f"{_disk_device(disk, number)},drive=disk{number},bootindex={2 + number}"]
     return words
+
+
+def _drive(disk: VmDisk) -> str:
+    file = _comma(disk.path)
+    if disk.write_log is None:
+        # cache=unsafe: a test disk need not survive a crash of the host.
+        return f"format={disk.format},cache=unsafe,discard=unmap,file={file}"
+    log = _comma(disk.write_log)
+    layers = f"driver=blklogwrites,file.driver={disk.format},file.file.driver=file,file.file.filename={file}"
+    return f"{layers},log.driver=raw,log.file.driver=file,log.file.filename={log},cache=writeback"
 
 
 def _disk_device(disk: VmDisk, number: int) -> str:
     serial = f",serial={_comma(disk.serial)}" if disk.serial else ""
     match disk.interface:
+        case DiskInterface.IDE:
+            return f"ide-hd,bus=ide.{number // 2}{serial}"
         case DiskInterface.VIRTIO:
             return f"virtio-blk-pci{serial}"
         case DiskInterface.AHCI:
             return f"ide-hd,bus=ahci0.{number}{serial}"
         case DiskInterface.NVME:
             return f"nvme{serial or f',serial=nvme{number}'}"
+        case DiskInterface.SCSI:
+            return f"scsi-hd,bus=lsi0.0,scsi-id={number}{serial}"
         case DiskInterface.USB:
             return f"usb-storage,bus=xhci0.0,removable=on{serial}"
+
+
+def _medium(vm: Vm) -> list[str]:
+    if vm.medium is None:
+        return []
+    medium = vm.medium
+    match medium.slot:
+        case Slot.CD:
+            # Both x86 machines have an IDE bus of this name (pc: PIIX3, q35: AHCI); arm64's "virt" has none.
+            device = "scsi-cd,bus=scsi0.0" if vm.built_on.foreign else "ide-cd,bus=ide.0"
+            access = "media=cdrom,readonly=on"
+        case Slot.USB:
+            device = "usb-storage,bus=xhci0.0,removable=on"
+            access = "cache=unsafe" if medium.writable else "snapshot=on"
+    index = 0 if vm.medium_first else 3 + len(vm.disks)
+    return [
+        "-drive", f"if=none,id=medium,format=raw,{access},file={_comma(medium.path)}",
+        "-device", f"{device},id=medium-drive,drive=medium,bootindex={index}",
+    ]  # fmt: skip
 
 
 def _direct(vm: Vm) -> list[str]:
     if vm.direct is None:
         return []
     boot = vm.direct
-    return ["-kernel", str(boot.kernel), "-initrd", str(boot.initramfs), "-append", boot.arguments]
+    initramfs = ["-initrd", str(boot.initramfs)] if boot.initramfs else []
+    return ["-kernel", str(boot.kernel), *initramfs, "-append", boot.arguments]
 
 
 def make_disk(disk: VmDisk) -> None:
@@ -216,141 +280,3 @@ def make_disk(disk: VmDisk) -> None:
     else:
         disk.path.touch()
         os.truncate(disk.path, disk.size_bytes)
-
-
-class Process(Protocol):
-    """A child process, as appliance.run.running() gives it."""
-
-    pid: int
-
-    def poll(self) -> int | None: ...
-
-
-@dataclass(frozen=True)
-class PoweredOn:
-    """A machine that is on."""
-
-    vm: Vm
-    console: Console
-    process: Process
-    control: Path
-    stop: Callable[[], None]
-
-    def wait_for_exit(self, *, seconds: float) -> None:
-        """Wait until the guest has switched the machine off."""
-        name = f"{self.vm.name} switches itself off"
-        wait_until(self.process.poll, seconds=seconds, what=name, last_seen=self.console.tail)
-
-    def power_off(self) -> None:
-        """Pull the plug; a machine that is already off stays off.
-
-        QEMU closes its images on SIGTERM; only one that hangs (KVM may) is killed.
-        """
-        self.stop()
-
-    def reset(self) -> None:
-        """Press the reset button: the firmware starts again."""
-        _control(self.control, "system_reset")
-
-
-@contextmanager
-def power_on(vm: Vm, *, accel: Accel = Accel.TCG, prefix: Sequence[Argument] = ()) -> Iterator[PoweredOn]:
-    """A machine that is on until the block is left.
-
-    `prefix` puts it into a network namespace (`Lan.exec_prefix`). It dies with the thread that switched it on
-    (setpriv --pdeathsig), so nothing keeps running when the caller is killed.
-    """
-    vm.directory.mkdir(parents=True, exist_ok=True)
-    flash = vm.built_on.flash
-    if flash and not vm.variables.exists():
-        _copy_variables(flash, vm.keys or flash.variables, vm.variables)
-    # A socket's path is at most 107 bytes (unix(7)): the machine's own directory may be too deep.
-    with tempfile.TemporaryDirectory(prefix="distserver-vm-") as place:
-        sockets = Path(place)
-        program = ["setpriv", "--pdeathsig", "KILL", *argv(vm, accel, sockets)]
-        with (
-            running(program, prefix=prefix, output=vm.log) as process,
-            _attached(vm, process, sockets / "console") as line,
-            Console(line.fileno(), vm.transcript) as console,
-        ):
-            on = PoweredOn(vm, console, process, sockets / "qmp", partial(end, process))
-            try:
-                _wait_for_guest(on)
-                yield on
-            finally:
-                on.power_off()
-
-
-def _copy_variables(flash: Flash, template: Path, variables: Path) -> None:
-    for file in (flash.code, template):
-        if not file.exists():
-            raise Problem(f"no UEFI firmware: {file} is missing", hint=f"install the package {flash.package}")
-    partial = variables.with_suffix(".partial")
-    shutil.copyfile(template, partial)
-    partial.rename(variables)
-
-
-@contextmanager
-def _attached(vm: Vm, process: Process, path: Path) -> Iterator[socket.socket]:
-    """The machine's serial line, as soon as QEMU offers it."""
-
-    def connect() -> bool | None:
-        _check_running(vm, process)
-        try:
-            line.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            return None
-        return True
-
-    with socket.socket(socket.AF_UNIX) as line:
-        wait_until(connect, seconds=START_SECONDS, what=f"QEMU offers the console of {vm.name}")
-        yield line
-
-
-def _wait_for_guest(on: PoweredOn) -> None:
-    """Wait until QEMU has taken all devices and the guest runs: only then its control socket answers."""
-
-    def answer() -> bool | None:
-        _check_running(on.vm, on.process)
-        try:
-            _control(on.control, "query-status")
-        except (OSError, ControlClosed):
-            return None
-        return True
-
-    wait_until(answer, seconds=START_SECONDS, what=f"QEMU starts {on.vm.name}")
-
-
-def _check_running(vm: Vm, process: Process) -> None:
-    status = process.poll()
-    if status is not None:
-        raise Problem(
-            f"machine {vm.name} cannot be switched on: QEMU ended with status {status}",
-            hint=vm.log.read_text(errors="replace")[-1000:].strip(),
-        )
-
-
-class ControlClosed(Exception):
-    """QEMU went away before it answered."""
-
-
-def _control(path: Path, command: str) -> None:
-    """Give QEMU one command of its machine protocol (QMP: a greeting, qmp_capabilities, then commands)."""
-    with socket.socket(socket.AF_UNIX) as line:
-        line.settimeout(CONTROL_SECONDS)
-        line.connect(str(path))
-        with line.makefile("rwb") as talk:
-            for step in ("qmp_capabilities", command):
-                talk.write(json.dumps({"execute": step}).encode() + b"\n")
-                talk.flush()
-                _await_reply(talk.readline, step)
-
-
-def _await_reply(readline: Callable[[], bytes], step: str) -> None:
-    for raw in iter(readline, b""):
-        reply = json.loads(raw)
-        if "error" in reply:
-            raise Problem(f"QEMU refused {step}: {reply['error'].get('desc')}")
-        if "return" in reply:
-            return
-    raise ControlClosed(f"QEMU closed its control socket before it answered {step}")

@@ -7,10 +7,28 @@ from pathlib import Path
 
 from appliance import kernel_choice
 from appliance.farm_model import FailureKind, Held, Origin, Package, Release
+from appliance.install import STORAGE
 from appliance.model import Tree
-from appliance.overlays import overlay
+from appliance.profile_model import AGENT, Cross
 from appliance.site_model import Profile, Site
-from buildfarm import bases, gate, harvest, index, kernel, outcome, portage, release, reuse, root
+from buildfarm import (
+    bases,
+    client_package,
+    crossing,
+    gate,
+    harvest,
+    index,
+    kernel,
+    kernel_configs,
+    machine_portage,
+    open_firmware,
+    outcome,
+    portage,
+    processor_gate,
+    release,
+    reuse,
+    root,
+)
 from buildfarm.boot_files import sign_boot_files
 from buildfarm.compiling import Compiled, WrongObjects, compile_profile, made_of, recall
 from buildfarm.failures import Failure, classify_resolver
@@ -26,7 +44,7 @@ from buildfarm.root import Attempt
 from buildfarm.signing import Signer
 from buildfarm.site_keys import SiteKeys
 from buildfarm.space import full_disk_is_a_problem
-from buildfarm.tarball import Member, read_directory, write_tar
+from buildfarm.tarball import Member, write_tar
 from buildfarm.trial import Offer, Trials
 
 __all__ = ["BuildResult", "Failure", "PackageLedger", "Progress", "Tools", "build_profile"]
@@ -147,8 +165,11 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
     image = _kernel(order, attempt, [package for package in compiled.packages if package not in damaged])
     findings = _findings(order, compiled, damaged, image=image is not None)
     reasons = gate.root_reasons(findings)
+    if order.profile.cross is not Cross.NATIVE:
+        reasons += crossing.foreign_files(compiled.packages, order.pool, order.profile.chost)
     if image:
         reasons += _objections(order, image, compiled.packages)
+    reasons += processor_gate.reasons(order, compiled.packages) if not reasons else []
     if reasons:
         return _refused(order, done, [*_causes(compiled), *reasons])
     listing = index.make(compiled.state.header, compiled.packages)
@@ -217,7 +238,11 @@ def _out(attempt: Attempt) -> Path:
 def _kernel(order: Order, attempt: Attempt, packages: Sequence[Package]) -> Kernel | None:
     """Extract the kernel of the profile's kernel package."""
     found = kernel.choose(packages, order.profile.kernel_package)
-    return kernel.extract_kernel(order.pool.file(found.sha256), _out(attempt) / "kernel") if found else None
+    if found is None:
+        return None
+    image = kernel.extract_kernel(order.pool.file(found.sha256), _out(attempt) / "kernel")
+    kernel_configs.keep(order.tree.room(kernel_configs.ROOM), found.sha256, image.config)
+    return image
 
 
 def _objections(order: Order, image: Kernel, packages: Sequence[Package]) -> list[str]:
@@ -239,17 +264,24 @@ def _content(order: Order, attempt: Attempt, compiled: Compiled, listing: str) -
     found = bases.Store(order.tree.room("etc-base")).gather(compiled.packages, order.pool, protected)
     (out / "bases").write_text(bases.write(found))
     write_tar(_members(order.configuration), out / "portage.tar")
-    write_tar(_client_files(order.profile), out / "client.tar")
+    _make_machine_portage(order, out / machine_portage.FILE)
+    write_tar(_client_files(order), out / "client.tar")
     public_key = Signer(order.tree.room("keys")).public_keyring().read_bytes()
     shelf = order.tree.room("installers")
     keys = _site_keys(order)
     signed = _signed(order, keys, out) if keys else {}
     enrolment = keys.enrolment() if keys and order.site.secure_boot.enroll else {}
     with root.view(build_sandbox(order, attempt)) as merged:
-        order.tools.make_installer(
-            order.build_stage.root, merged, public_key, out / "installer", shelf, enrolment
-        )
-    names = ("Packages", "bases", "client.tar", "installer", "kernel", "portage.tar")
+        if order.target:
+            order.tools.make_small_installer(merged / order.target.relative_to("/"), out / "installer")
+        else:
+            order.tools.make_installer(
+                order.build_stage.root, merged, public_key, out / "installer", shelf, enrolment
+            )
+        if order.profile.disk.needs_programs:
+            order.tools.make_storage(order.build_stage.root, merged, out / STORAGE)
+            signed = {**signed, STORAGE: out / STORAGE}
+    names = ("Packages", "bases", "client.tar", "installer", "kernel", machine_portage.FILE, "portage.tar")
     return release.Content(
         profile=order.profile.name,
         arch=order.profile.arch,
@@ -257,11 +289,27 @@ def _content(order: Order, attempt: Attempt, compiled: Compiled, listing: str) -
         files={
             **{name: out / name for name in names},
             **signed,
+            **_open_firmware(order, out),
             "stage": release.stage_archive(order.install_stage.archive),
             **{release.tree_file(one.repository): one.image for one in order.snapshots},
         },
         packages=compiled.packages,
     )
+
+
+def _open_firmware(order: Order, out: Path) -> Mapping[str, Path]:
+    """What SPARC machines load by TFTP besides: kernel and installer in one, by its name in the release."""
+    if order.profile.arch != "sparc":
+        return {}
+    kernel, installer = ((out / name).read_bytes() for name in ("kernel", "installer"))
+    (out / release.OPEN_FIRMWARE).write_bytes(open_firmware.image(kernel, installer))
+    return {release.OPEN_FIRMWARE: out / release.OPEN_FIRMWARE}
+
+
+def _make_machine_portage(order: Order, image: Path) -> None:
+    stage, compiles = order.install_stage.root, order.profile.client.policy.compile
+    members = machine_portage.files(order.configuration, stage, order.snapshots, compiles=compiles)
+    machine_portage.make(members, image)
 
 
 def _site_keys(order: Order) -> SiteKeys | None:
@@ -279,9 +327,12 @@ def _signed(order: Order, keys: SiteKeys, out: Path) -> Mapping[str, Path]:
     return found
 
 
-def _client_files(profile: Profile) -> dict[str, Member]:
-    """What is laid over an installed machine: the client overlay and who may log in."""
-    files = read_directory(overlay("client"))
+def _client_files(order: Order) -> dict[str, Member]:
+    """What is laid over an installed machine besides its packages: whom it trusts, and who may log in."""
+    profile = order.profile
+    files = client_package.left_over() if AGENT in profile.world else client_package.without_agent()
+    if AGENT in profile.world:
+        files |= client_package.door_files(order.site, order.tree)
     if profile.authorized_keys:
         files["root/.ssh/authorized_keys"] = Member(profile.authorized_keys.encode())
     return files
@@ -294,12 +345,13 @@ def _members(configuration: Mapping[str, root.Content]) -> dict[str, Member]:
 def _try(order: Order, content: release.Content, wanted: Manifest, listing: str) -> list[str]:
     """Install a fresh machine, then update one at each release that is still used."""
     offer = Offer(
-        stage=order.install_stage.root,
+        stage=order.build_stage.root if order.target else order.install_stage.root,
         stage_sha256=next(item.sha256 for item in wanted.files if item.name == "stage"),
         snapshots=order.snapshots,
         configuration=order.configuration,
         index=listing,
         pool=order.pool.path,
+        target=order.target,
     )
     trials = Trials(order.tree.room("trials").resolve())
     log = order.logs / "client.out"

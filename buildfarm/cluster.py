@@ -100,11 +100,12 @@ def jobs(seats: Sequence[Seat], local: int) -> int:
     return min(local + sum(seat.slots for seat in seats), local * MOST_JOBS)
 
 
-def distcc_hosts(seats: Sequence[Seat], local: int) -> str:
+def distcc_hosts(seats: Sequence[Seat], local: int, *, here: bool = True) -> str:
     """DISTCC_HOSTS: the remote ones first, this host when they are full.
 
-    127.0.0.1:PORT is a host over TCP like any other; only the word localhost means `here` (hosts.c).
+    127.0.0.1:PORT is a host over TCP like any other; only the word localhost means `here` (hosts.c). Without
+    `here` a compilation waits for a host: this root's own compiler is emulated, which takes longer.
     """
     remote = [f"{seat.name}/{seat.slots},lzo" for seat in sorted(seats, key=lambda s: (-s.slots, s.port))]
     limits = [f"--localslots={local}", f"--localslots_cpp={local * 4}"]
-    return " ".join([*limits, *remote, f"localhost/{local}"])
+    return " ".join([*limits, *remote, *([f"localhost/{local}"] if here else [])])

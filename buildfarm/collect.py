@@ -15,7 +15,7 @@ from appliance.model import Tree
 from appliance.statement import RELEASE_ID
 from appliance.store import Store
 from appliance.store.releases import DONE
-from buildfarm import bases, index, keeping, manifest
+from buildfarm import bases, index, keeping, kernel_configs, manifest
 from buildfarm.keeping import Entry, Named, Rules
 from buildfarm.pool import Pool
 from buildfarm.release import DAMAGED, PARTIAL
@@ -32,7 +32,7 @@ class Fate:
     """One thing of the state, and why it stays; without a reason it goes."""
 
     kind: str
-    """release, package, snapshot, stage, toolchain, base, log, installer or rest."""
+    """release, package, snapshot, stage, toolchain, base, content, log, installer, planner, image or rest."""
     name: str
     size_bytes: int
     reasons: tuple[str, ...]
@@ -107,7 +107,10 @@ class Collector:
             *self._stages(rules),
             *self._toolchains(rules),
             *self._bases(kept, rules),
+            *self._kernel_configs(rules),
+            *self._contents(),
             *self._logs(rules),
+            *self._images({one.entry.id for one in kept}),
             *self._rest(rules),
         ]
 
@@ -121,6 +124,7 @@ class Collector:
             pins={f"{pin.profile}/{pin.channel}": pin.release for pin in self.store.releases.pins()},
             machines={one.mac: one.release for one in self.store.machines.all() if one.release},
             history={channel: tuple(named) for channel, named in history.items()},
+            media={one.id: one.releases[0][0] for one in self.store.media.all() if one.allows(self.clock())},
         )
 
     def _releases(self) -> list[Path]:
@@ -190,10 +194,12 @@ class Collector:
     def _bases(self, kept: Sequence[_Contents], rules: Rules) -> list[Fate]:
         named = _by_name((one.entry.id, one.bases) for one in kept)
         blind = [one.entry.id for one in kept if not one.is_whole]
+        asked = self.store.contents.named()
         store = bases.Store(self._room("etc-base"))
         found = []
         for path in sorted(one for one in store.path.iterdir() if one.is_file()):
             reasons = [f"release {keeping.some(named[path.name])} names it"] if path.name in named else []
+            reasons += ["a merge names it"] if path.name in asked else []
             reasons += ["it is young"] if rules.is_young(path.stat().st_mtime) else []
             reasons += [f"release {keeping.some(blind)} cannot be read"] if blind else []
             found.append(Fate("base", path.name, path.stat().st_size, tuple(reasons), path))
@@ -201,6 +207,22 @@ class Collector:
             reasons = ["its package is there"] if self.pool.holds(path.name.partition("-")[0]) else []
             found.append(Fate("base", path.name, path.stat().st_size, tuple(reasons), path))
         return found
+
+    def _kernel_configs(self, rules: Rules) -> list[Fate]:
+        found = []
+        for path in sorted(self._room(kernel_configs.ROOM).iterdir()):
+            part = path.name.startswith(kernel_configs.PART)
+            reasons = ["its package is there"] if not part and self.pool.holds(path.name) else []
+            reasons += ["it is young"] if rules.is_young(path.stat().st_mtime) else []
+            found.append(_fate("kernel configuration", path, reasons))
+        return found
+
+    def _contents(self) -> list[Fate]:
+        """Of configuration files, in the store: those that no question names."""
+        return [
+            Fate("content", sha256, size, (), self.tree.store)
+            for sha256, size in self.store.contents.unnamed()
+        ]
 
     def _logs(self, rules: Rules) -> list[Fate]:
         places = sorted(self._room("logs").iterdir())
@@ -223,16 +245,26 @@ class Collector:
         for path in (*self.pool.path.glob("*/.*"), *self._room("etc-base").glob(".part-*")):
             reasons = ("it is young",) if rules.is_young(path.stat().st_mtime) else ()
             found.append(Fate("rest", path.name, path.stat().st_size, reasons, path))
-        return [*found, *self._installers(rules)]
+        return [*found, *self._shelf("installer", rules), *self._shelf("planner", rules)]
 
-    def _installers(self, rules: Rules) -> list[Fate]:
-        """Packed installers: a release has its own hard link."""
+    def _shelf(self, kind: str, rules: Rules) -> list[Fate]:
+        """Packed installers, and planners of offline media: who uses one has a hard link of its own."""
         found = []
-        for path in sorted(self._room("installers").iterdir()):
+        for path in sorted(self._room(f"{kind}s").iterdir()):
             stat = path.stat()
-            reasons = ["a release has it linked"] if stat.st_nlink > 1 else []
+            reasons = ["it is linked elsewhere"] if stat.st_nlink > 1 else []
             reasons += ["it is young"] if rules.is_young(stat.st_mtime) else []
-            found.append(Fate("installer", path.name, stat.st_size, tuple(reasons), path))
+            found.append(Fate(kind, path.name, stat.st_size, tuple(reasons), path))
+        return found
+
+    def _images(self, kept: Collection[str]) -> list[Fate]:
+        """What the web page offers. None is being written: who writes one holds in_use()."""
+        named = {one.file: one.release for one in self.store.media.images() if one.file}
+        found = []
+        for path in sorted(self._room("media").iterdir()):
+            release = named.get(path.name)
+            reasons = [f"release {release} is kept"] if release in kept else []
+            found.append(_fate("image", path, reasons))
         return found
 
     def _unname(self, going: Sequence[Fate]) -> None:
@@ -241,8 +273,11 @@ class Collector:
             for fate in going:
                 if fate.kind == "release":
                     self.store.releases.forget(fate.name)
+                    self.store.media.forget_images(fate.name)
                 elif fate.kind == "package":
                     self.store.packages.forget(fate.name)
+                elif fate.kind == "content":
+                    self.store.contents.forget(fate.name)
         for fate in going:
             if fate.kind == "release":
                 aside = fate.path.with_name(f"{fate.name}{REMOVED}")
@@ -250,7 +285,7 @@ class Collector:
                 fate.path.rename(aside)
         sync(self._room("releases"))
         for fate in going:
-            if fate.kind != "release":
+            if fate.kind not in ("release", "content"):
                 log.info("gc: %s %s goes", fate.kind, fate.name)
                 _remove(fate.path)
 

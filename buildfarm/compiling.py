@@ -2,22 +2,20 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.farm_model import FailureRecord, Figures, Held, Package
-from appliance.run import run
+from appliance.farm_model import FailureRecord, Held, Package
 from appliance.sandbox import Sandbox
 from buildfarm import (
     ccache,
+    crossing,
     failures,
     harvest,
     holds,
     inside,
-    layers,
     outcome,
     planning,
     portage,
@@ -25,6 +23,7 @@ from buildfarm import (
     root,
 )
 from buildfarm.compilers import is_part
+from buildfarm.emerging import Run, emerge_all, steps_of
 from buildfarm.failures import Effort, Failure, Retry
 from buildfarm.key import KERNEL, TOOLCHAIN, Recipe
 from buildfarm.order import Order, Progress, lend_none, processors
@@ -41,10 +40,6 @@ from buildfarm.preparing import (
 )
 from buildfarm.resolution import Choice, Question, Resolution
 from buildfarm.root import Attempt
-
-ANY_STATUS = range(-255, 256)
-TAIL_LINES = 30
-PRESERVED = "var/lib/portage/preserved_libs_registry"
 
 
 @dataclass(frozen=True)
@@ -76,6 +71,7 @@ def made_of(order: Order) -> str:
         "update": portage.update(1),
         "chost": order.profile.chost,
         "strict": order.site.farm.strict,
+        **crossing.environment(order.target),
     }
     return outcome.identity(
         stage=order.build_stage.sha256,
@@ -255,16 +251,6 @@ def _look(order: Order, sandbox: Sandbox) -> tuple[State, Resolution]:
     return portage.parse_state(answers["state"]), planning.parse(answers["plan"])["left"]
 
 
-@dataclass(frozen=True)
-class _Run:
-    status: int
-    output: str
-    ended_well: bool
-    failures: tuple[Failure, ...]
-    figures: Mapping[str, Figures]
-    """cpv -> what its build took."""
-
-
 class WrongObjects(Exception):
     """A compile host returned other objects than the toolchain makes: nothing of this attempt may be kept."""
 
@@ -275,7 +261,7 @@ class WrongObjects(Exception):
 
 def _emerge_until_done(
     order: Order, attempt: Attempt, prepared: Prepared, again: Sequence[str], *, first: Sequence[str]
-) -> tuple[_Run, list[Package]]:
+) -> tuple[Run, list[Package]]:
     """Run emerge; what failed for want of memory or of a compile host is tried once more, more carefully."""
     efforts = [Effort(order.jobs, processors())]
     built: list[Package] = []
@@ -299,17 +285,18 @@ def _try(
     effort: Effort,
     *,
     clean: bool,
-) -> _Run:
+) -> Run:
     """One run of emerge, with compile hosts (unless the effort is local) and a compiler cache."""
     toolchain = main_toolchain(prepared.recipes.values())
     lend = lend_none if effort.local else order.tools.lend
+    cross = cross_sandbox(order, attempt)
     with (
-        lend(prepared.sandbox, effort.make_jobs, identity=toolchain) as hosts,
+        lend(prepared.sandbox, effort.make_jobs, identity=toolchain, cross=cross) as hosts,
         _cache(order, attempt, toolchain, distcc=bool(hosts.hosts)) as shelf,
     ):
         own = build_sandbox(order, attempt, make_jobs=hosts.slots, env=shelf.env, shelves=shelf.mounts)
-        steps = _steps(order, attempt, update, clean=clean)
-        ran = _emerge_all(order, hosts.into(own), steps, prepared.keys, distributed=bool(hosts.hosts))
+        steps = steps_of(order, attempt, update, clean=clean)
+        ran = emerge_all(order, hosts.into(own), steps, prepared.keys, distributed=bool(hosts.hosts))
         counts = shelf.counts()
         if total := counts.hits + counts.misses:
             order.report(Progress("packages", f"{counts.hits} of {total} compilations came from the cache"))
@@ -325,6 +312,15 @@ def _try(
         }
         return replace(ran, figures=shared)
     return ran
+
+
+def cross_sandbox(order: Order, attempt: Attempt) -> Sandbox | None:
+    """Where the native cross compiler of an emulated profile is; None: the root's own compiler is native."""
+    if order.cross_stage is None:
+        return None
+    scratch = attempt.path / "cross"
+    scratch.mkdir(exist_ok=True)
+    return root.client_sandbox(scratch, order.cross_stage.root, (), shelves=(), env={})
 
 
 def main_toolchain(recipes: Iterable[Recipe]) -> str:
@@ -347,86 +343,3 @@ def _cache(order: Order, attempt: Attempt, toolchain: str, *, distcc: bool) -> I
         distcc=distcc,
     ) as shelf:
         yield shelf
-
-
-def _steps(order: Order, attempt: Attempt, update: Sequence[str], *, clean: bool) -> Iterator[Sequence[str]]:
-    """Update; rebuild users of old libraries and remove what nothing needs, unless more is to come."""
-    yield update
-    if clean and _preserved(order, attempt):
-        yield portage.rebuild_preserved(order.jobs)
-    if clean:
-        yield portage.depclean()
-
-
-def _emerge_all(
-    order: Order,
-    sandbox: Sandbox,
-    steps: Iterable[Sequence[str]],
-    keys: Mapping[str, str],
-    *,
-    distributed: bool,
-) -> _Run:
-    """Run emerge step by step; stops at the first that fails."""
-    lines: list[str] = []
-    took: dict[str, float] = {}
-    log = order.logs / "emerge.out"
-    status = 0
-    for argv in steps:
-        watch = _watch(order, lines, took)
-        status = run(argv, prefix=sandbox.prefix(), output=log, on_line=watch, ok=ANY_STATUS).status
-        if status != 0:
-            break
-    emerge_log = order.logs / "emerge.log"
-    text = emerge_log.read_text(errors="replace") if emerge_log.exists() else ""
-    output = "\n".join(lines)
-    figures = {cpv: Figures(seconds=seconds) for cpv, seconds in took.items()}
-    failed = _failures(order, output, keys, distributed=distributed)
-    return _Run(status, output, portage.ended_well(text), failed, figures)
-
-
-def _preserved(order: Order, attempt: Attempt) -> bool:
-    """Are there old libraries that something still uses?"""
-    registry = layers.find((attempt.upper, *attempt.layers, order.build_stage.root), PRESERVED)
-    return registry is not None and bool(json.loads(registry.read_text() or "{}"))
-
-
-def _watch(order: Order, lines: list[str], took: dict[str, float]) -> Callable[[str], None]:
-    """Keep emerge's lines and the seconds of each package, and report how far it is."""
-    begun: dict[str, float] = {}
-
-    def see(line: str) -> None:
-        lines.append(line)
-        step = portage.parse_step(line)
-        if step is None:
-            return
-        if step.verb.startswith("Emerging"):
-            begun[step.cpv] = order.tools.now()
-            order.report(Progress("packages", step.verb, step.cpv, step.number, step.total, "begin"))
-        elif step.verb == "Completed":
-            seconds = order.tools.now() - begun.get(step.cpv, order.started)
-            took[step.cpv] = seconds
-            order.report(Progress("packages", step.verb, step.cpv, step.number, step.total, "done", seconds))
-
-    return see
-
-
-def _failures(
-    order: Order, output: str, keys: Mapping[str, str], *, distributed: bool
-) -> tuple[Failure, ...]:
-    found = []
-    for package, place in sorted(portage.parse_failures(output).items()):
-        log = order.logs / Path(place).relative_to(root.LOGS) if place else None
-        text = log.read_text(errors="replace") if log and log.is_file() else ""
-        said = failures.classify(text, distributed=distributed)
-        failure = Failure(
-            package=package,
-            log=log,
-            tail="\n".join(failures.plain(text).splitlines()[-TAIL_LINES:]),
-            kind=said.kind,
-            evidence=said.evidence,
-            build_key=keys.get(package, ""),
-            remembered=said.remembered,
-        )
-        found.append(failure)
-        order.report(Progress("packages", str(failure), package, status="failed"))
-    return tuple(found)

@@ -1,5 +1,6 @@
 """What speaks to apt: the host's own Debian repositories, a private apt root, source packages."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,30 @@ def repositories() -> tuple[Repository, ...]:
     return found
 
 
+def whole(
+    found: Iterable[Repository], architecture: str, place: Path, progress: Callable[[str], None]
+) -> tuple[Repository, ...]:
+    """Those whose packages for another architecture can be had; RELEASE itself always counts.
+
+    A mirror need not keep the updates of each architecture, or keep them in step with their signed index.
+    `place` is a private apt root.
+    """
+    kept = []
+    for each in found:
+        options = [*private_apt(place, [each.line("deb")]), *_of_architecture(architecture)]
+        try:
+            run(["apt-get", *options, "--error-on=any", "update"], timeout_seconds=600)
+        except CommandFailed:
+            if each.release == RELEASE:
+                raise
+            progress(
+                f"{each.release} is left out: {each.uri} has no good list of its {architecture} packages"
+            )
+        else:
+            kept.append(each)
+    return tuple(kept)
+
+
 def fetch_sources(place: Path, wanted: list[tuple[str, str]], into: Path) -> None:
     """Download the tarballs of Debian source packages `(name, version)` with apt's own client.
 
@@ -56,7 +81,7 @@ def fetch_sources(place: Path, wanted: list[tuple[str, str]], into: Path) -> Non
     against the archive's signed index. Only RELEASE itself is asked: it is frozen, while the security suite
     drops a version when the next one comes.
     """
-    options = _private_apt(place)
+    options = private_apt(place, _lines("deb-src"))
     try:
         run(["apt-get", *options, "update"], timeout_seconds=600)
         atoms = [f"{name}={version}" for name, version in wanted]
@@ -73,8 +98,7 @@ def fetch_package(place: Path, package: str, architecture: str, into: Path) -> P
 
     Nothing of it is run, and the host's dpkg knows nothing of it. `place` is a private apt root.
     """
-    options = [*_private_apt(place, "deb"), f"--option=APT::Architecture={architecture}"]
-    options.append(f"--option=APT::Architectures={architecture}")
+    options = [*private_apt(place, _lines("deb")), *_of_architecture(architecture)]
     try:
         run(["apt-get", *options, "update"], timeout_seconds=600)
         run(["apt-get", *options, "download", package], cwd=into, timeout_seconds=600)
@@ -86,12 +110,11 @@ def fetch_package(place: Path, package: str, architecture: str, into: Path) -> P
     return root
 
 
-def _private_apt(place: Path, kind: str = "deb-src") -> list[str]:
-    """Options that make apt use only `place`, with lines of a kind (deb, deb-src) for RELEASE."""
+def private_apt(place: Path, lines: list[str]) -> list[str]:
+    """Options that make apt use only `place` (made when missing), with these lines of sources.list."""
     for name in ("lists/partial", "cache/archives/partial", "parts"):
         (place / name).mkdir(parents=True, exist_ok=True)
     (place / "status").touch()
-    lines = [each.line(kind) for each in repositories() if each.release == RELEASE]
     (place / "sources.list").write_text("\n".join(lines) + "\n")
     settings = {
         "Dir::State": place,
@@ -104,3 +127,12 @@ def _private_apt(place: Path, kind: str = "deb-src") -> list[str]:
         "APT::Sandbox::User": "root",
     }
     return ["--quiet", *(f"--option={key}={value}" for key, value in settings.items())]
+
+
+def _of_architecture(architecture: str) -> list[str]:
+    return [f"--option=APT::{name}={architecture}" for name in ("Architecture", "Architectures")]
+
+
+def _lines(kind: str) -> list[str]:
+    """RELEASE itself, without its updates."""
+    return [each.line(kind) for each in repositories() if each.release == RELEASE]

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
-from buildfarm.complaints import Question
+from buildfarm.complaints import Question, QuestionKind
 from buildfarm.index import split_cpv
 from buildfarm.portage import Installed
 from buildfarm.resolution import Choice, Resolution
@@ -69,6 +69,20 @@ class PlanView:
             "packages": [{**asdict(row), "deed": row.deed.value} for row in self.rows],
             "questions": [{**asdict(one), "kind": one.kind.value} for one in self.questions],
         }
+
+
+def read(document: Mapping[str, Any]) -> PlanView:
+    """What document() made, back again."""
+    rows = [
+        Row(Deed(row["deed"]), row["cpv"], row["before"], tuple(row["reasons"]), row["seconds"])
+        for row in document["packages"]
+    ]
+    questions = [
+        Question(QuestionKind(one["kind"]), one["subject"], one["text"], one["suggestion"])
+        for one in document["questions"]
+    ]
+    made_by = document["portage"], document["method"]
+    return PlanView(tuple(rows), tuple(questions), document["complete"], *made_by)
 
 
 def decide(

@@ -80,10 +80,10 @@ def prepare(root: View, names: Sequence[str], place: Path) -> Client:
     return Client((Bind(home, HOME, read_only=False), Bind(masquerade, inside)), home, inside)
 
 
-def environment(seats: Sequence[Seat], local: int) -> dict[str, str]:
+def environment(seats: Sequence[Seat], local: int, *, here: bool = True) -> dict[str, str]:
     """Variables of a build that uses these hosts and `local` processors of its own."""
     return {
-        "DISTCC_HOSTS": distcc_hosts(seats, local),
+        "DISTCC_HOSTS": distcc_hosts(seats, local, here=here),
         "DISTCC_DIR": str(HOME),
         "DISTCC_LOG": f"{HOME}/log",
         "DISTCC_IO_TIMEOUT": str(IO_SECONDS),

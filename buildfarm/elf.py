@@ -106,6 +106,11 @@ def _string(strings: bytes, start: int) -> str:
 
 def section(data: bytes, name: str) -> bytes:
     """The octets of a section; empty when there is none. Raises ValueError when it is no ELF file."""
+    return next((content for found, content in sections(data) if found == name), b"")
+
+
+def sections(data: bytes) -> list[tuple[str, bytes]]:
+    """Every section's name and octets, in their order. Raises ValueError when it is no ELF file."""
     if data[:4] != b"\x7fELF":
         raise ValueError("no ELF file")
     wide, order = data[4] == 2, "<" if data[5] == 1 else ">"
@@ -116,7 +121,6 @@ def section(data: bytes, name: str) -> bytes:
         layout = struct.Struct(f"{order}{'IIQQQQ' if wide else 'IIIIII'}")
         rows = [layout.unpack_from(data, start + number * size) for number in range(count)]
         strings = data[rows[names][4] : rows[names][4] + rows[names][5]]
-        found = next((row for row in rows if _string(strings, row[0]) == name), None)
+        return [(_string(strings, row[0]), data[row[4] : row[4] + row[5]]) for row in rows]
     except (struct.error, IndexError, ValueError) as error:
         raise ValueError(f"damaged ELF file: {error}") from error
-    return data[found[4] : found[4] + found[5]] if found else b""

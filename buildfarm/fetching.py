@@ -24,6 +24,9 @@ RESOLV = PurePosixPath("/etc/resolv.conf")
 QUIET = ["--color=n", "--nospinner", "--ask=n", "--quiet"]
 FEATURES = "-news -parallel-fetch -getbinpkg distlocks"
 HOST_RESOLV = Path("/etc/resolv.conf")
+OWN_LOGS = root.TMPDIR / "logs"
+"""emerge gives its log away and opens it again as root: with fs.protected_regular, Debian's default, that is
+refused in a sticky directory, and emerge then waits for ever."""
 Say = Callable[[str], None]
 
 
@@ -141,7 +144,7 @@ def _emerge(place: Place, missing: Sequence[Need], mirrors: Sequence[str]) -> st
     env = {
         "DISTDIR": str(root.DISTFILES),
         "PORTAGE_LOGDIR": str(root.LOGS),
-        "EMERGE_LOG_DIR": str(root.TMPDIR),
+        "EMERGE_LOG_DIR": str(OWN_LOGS),
         "EMERGE_DEFAULT_OPTS": "",
         "FEATURES": FEATURES,
         **({"GENTOO_MIRRORS": " ".join(mirrors)} if mirrors else {}),
@@ -166,6 +169,7 @@ def _sandbox(place: Place, scratch: Path, env: Mapping[str, str], *, network: bo
     for name in ("work", "root", "tmp"):
         (scratch / name).mkdir()
     (scratch / "tmp").chmod(0o1777)
+    (scratch / "tmp" / OWN_LOGS.name).mkdir()
     (upper / "etc").mkdir(exist_ok=True)
     (upper / "etc/resolv.conf").unlink(missing_ok=True)
     (upper / "etc/resolv.conf").touch()

@@ -107,11 +107,12 @@ def gather(
     say which of the two made a package: its key is one that is never asked for, so that the next build,
     which finds the new toolchain in the root, makes it again.
     """
-    if not attempt.keys.exists() or not attempt.offered.exists():
+    named = attempt.pkgdir / "Packages"
+    if not all(place.exists() for place in (attempt.keys, attempt.offered, named)):
         return []
     noted = json.loads(attempt.keys.read_text())
     offered = set(json.loads(attempt.offered.read_text()))
-    listed = index.parse((attempt.pkgdir / "Packages").read_text())
+    listed = index.parse(named.read_text())
     merged = _new_toolchain(attempt)
     taken = []
     for fields in listed.paragraphs:
@@ -147,5 +148,6 @@ def gather(
 
 def _new_toolchain(attempt: Attempt) -> list[str]:
     """Packages of the toolchain that this attempt merged: their VDB entries are in its own layer."""
-    found = (place.parent for place in (attempt.upper / "var/db/pkg").glob("*/*/CONTENTS"))
+    databases = (attempt.upper / "var/db/pkg", *attempt.upper.glob("usr/*/var/db/pkg"))
+    found = (place.parent for each in databases for place in each.glob("*/*/CONTENTS"))
     return sorted(cpv for one in found if compilers.is_part(cpv := f"{one.parent.name}/{one.name}"))

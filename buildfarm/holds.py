@@ -1,14 +1,15 @@
-"""Which packages may stay at an older version because the new one does not build, and how Portage is told."""
+"""Which packages stay at an older version, since a new one fails or a person says so; tells Portage so."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from appliance.farm_model import Held, Package
+from appliance.farm_model import Held, Mask, Package
 from buildfarm.index import split_cpv
 from buildfarm.portage import Installed
 
 MASK = "etc/portage/package.mask"
 OURS = "distserver-held"
+PERSONS = "distserver-asked"
 Content = bytes | PurePosixPath
 
 
@@ -32,6 +33,28 @@ def stand_ins(
             return ()
         found.append(Held(cpv, usable[-1].cpv))
     return tuple(found)
+
+
+def with_masks(portage: Mapping[str, bytes], masks: Iterable[Mask]) -> dict[str, bytes]:
+    """Files of /etc/portage by relative path, with what persons keep out of the profile masked."""
+    lines = [
+        f"# {mask.kind.value} of {mask.subject} by {plain(mask.who)}: {plain(mask.why) or 'no reason'}\n"
+        + "".join(f"{atom}\n" for atom in mask.atoms)
+        for mask in masks
+    ]
+    if not lines:
+        return {**portage}
+    name = MASK.rpartition("/")[2]
+    own = portage.get(name)
+    text = "".join(["# DistServer: kept out by a person.\n", *lines]).encode()
+    if own is not None:
+        return {**portage, name: own.rstrip(b"\n") + b"\n" + text}
+    return {**portage, f"{name}/{PERSONS}": text}
+
+
+def plain(text: str) -> str:
+    """On one line, whatever stands in it: what comes after it is read by Portage."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def mask_files(configuration: Mapping[str, Content], held: Iterable[Held]) -> dict[str, Content]:

@@ -68,7 +68,7 @@ def build_installer(
     `public_key` is the OpenPGP key that signs manifests, armored or binary. Raises Problem when a program or
     library is missing.
     """
-    spare = [host] if host is not None and _same_machine(host, build_root) else []
+    spare = [host] if host is not None and same_machine(host, build_root) else []
     roots = [root for root in (target_root, build_root, *spare) if root is not None]
     # All from one root, since their libraries share one directory.
     source = next((root for root in (build_root, *spare) if _has_programs(root)), build_root)
@@ -103,12 +103,12 @@ def overlay_entries(tree: Path) -> Iterator[Entry]:
             yield file(name, path.read_bytes(), 0o755 if path.stat().st_mode & 0o100 else 0o644)
 
 
-def compress(archive: bytes) -> bytes:
+def compress(archive: bytes, level: int = 19) -> bytes:
     """zstd: of the formats a kernel can read, the quickest to unpack at nearly xz's size."""
     with TemporaryDirectory() as scratch:
         plain, packed = Path(scratch) / "initramfs", Path(scratch) / "initramfs.zst"
         plain.write_bytes(archive)
-        run(["zstd", "-q", "-19", "--single-thread", "-o", packed, plain])
+        run(["zstd", "-q", f"-{level}", "--single-thread", "-o", packed, plain])
         return packed.read_bytes()
 
 
@@ -171,7 +171,7 @@ def _has_programs(root: Path) -> bool:
     return all(View((root,)).program(name) for name in PROGRAMS)
 
 
-def _same_machine(host: Path, root: Path) -> bool:
+def same_machine(host: Path, root: Path) -> bool:
     """Do programs of both run on the same processors? A root without a shell does not say: then they may."""
     shells = [View((place,)).program("sh") for place in (host, root)]
     machines = {about.machine for one in shells if one and (about := linkage(one.path.read_bytes()))}

@@ -43,6 +43,8 @@ class Named:
     """MAC -> the release it has or is being given."""
     history: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """`PROFILE/CHANNEL` -> what it named, the newest first, each once."""
+    media: Mapping[str, str] = field(default_factory=dict)
+    """Image that may still install its machine -> release."""
 
 
 def releases(entries: Iterable[Entry], named: Named, rules: Rules) -> dict[str, list[str]]:
@@ -60,6 +62,8 @@ def releases(entries: Iterable[Entry], named: Named, rules: Rules) -> dict[str, 
         stays(release, f"channel {channel} is pinned to it")
     for mac, release in sorted(named.machines.items()):
         stays(release, f"machine {mac} has it")
+    for medium, release in sorted(named.media.items()):
+        stays(release, f"image {medium} may still install its machine from it")
     for channel, history in sorted(named.history.items()):
         for release in history[: rules.keep_releases]:
             stays(release, f"channel {channel} can be rolled back to it")

@@ -124,6 +124,12 @@ class Ground:
     room: Path
     """Where the files of leases are made."""
     processors: int
+    cross: Sandbox | None = None
+    """Where the compiler is that hosts have, when it is not the root's own: that one is emulated."""
+
+    @property
+    def compilers(self) -> Sandbox:
+        return self.cross or self.sandbox
 
 
 def empty(processors: int) -> Lease:
@@ -154,7 +160,7 @@ def lease(ground: Ground, invited: Sequence[Invited], passed: Callable[[str], No
             with watch:
                 held = Lease(
                     slots=jobs(list(used.values()), ground.processors),
-                    env=distcc.environment(list(used.values()), ground.processors),
+                    env=distcc.environment(list(used.values()), ground.processors, here=not ground.cross),
                     features=distcc.FEATURES,
                     mounts=client.mounts,
                     sandbox_network=namespace,
@@ -219,7 +225,9 @@ def _probe(
         return {}
     work = place / "probe"
     work.mkdir()
-    expected = probe.expect(ground.sandbox, ground.flags, work)
+    expected = probe.expect(ground.compilers, ground.flags, work)
+    if ground.cross:
+        probe.check_same_code(ground.sandbox, ground.cross, ground.flags, work)
     inside = replace(ground.sandbox, mounts=[*ground.sandbox.mounts, *client.mounts], namespace=namespace)
     rejected = {}
     for host in fresh:
@@ -252,7 +260,8 @@ class _Watch:
         self.client = client
         self.place = place / "relay"
         self.scratch = place / "again"
-        self.before = toolchain.fingerprint(root, ground.made)
+        self.compilers = view(ground.compilers)
+        self.before = toolchain.fingerprint(self.compilers, ground.made)
         self.wrong: dict[str, str] = {}
         self.checked = 0
         self.outdated = False
@@ -315,7 +324,7 @@ class _Watch:
 
     def _look(self) -> None:
         with self.looking:
-            if not self.outdated and toolchain.fingerprint(self.root, self.ground.made) != self.before:
+            if not self.outdated and toolchain.fingerprint(self.compilers, self.ground.made) != self.before:
                 log.warning("the toolchain was replaced: compiling here from now on")
                 self.outdated = True
                 self._stop(list(self.seats.values()))

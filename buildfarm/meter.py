@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 LOOK_SECONDS = 1.0
+NOBODY = "", ""
 TICKS = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -157,7 +158,10 @@ def read(pids: Iterable[int], known: Mapping[tuple[int, int], tuple[str, str]]) 
         if not fields or memory is None:
             continue
         name, parent = (pid, int(fields[19])), int(fields[1])
-        cpv, phase = known.get(name) or _package(pid)
+        cpv, phase = known.get(name, NOBODY)
+        if not cpv:
+            # Who was seen between fork and exec had the environment of its parent then.
+            cpv, phase = _package(pid)
         if not cpv and parent in found:
             # A process with a cleaned environment works for whom its parent works.
             cpv, phase = found[parent].cpv, found[parent].phase
@@ -187,11 +191,11 @@ def _package(pid: int) -> tuple[str, str]:
     try:
         raw = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return "", ""
+        return NOBODY
     pairs = (one.partition(b"=") for one in raw.split(b"\0"))
     names = (b"CATEGORY", b"PF", b"EBUILD_PHASE")
     table = {name: value.decode(errors="replace") for name, _, value in pairs if name in names}
     # The phase `depend` only reads an ebuild's metadata; the package itself may never be built.
     if not table.get(b"CATEGORY") or not table.get(b"PF") or table.get(b"EBUILD_PHASE") == "depend":
-        return "", ""
+        return NOBODY
     return f"{table[b'CATEGORY']}/{table[b'PF']}", table.get(b"EBUILD_PHASE", "")

@@ -31,6 +31,18 @@ def dearmor(text: bytes) -> bytes:
     return base64.b64decode(b"".join(body), validate=True)
 
 
+def key_created(key: bytes) -> int:
+    """When the first key of a binary keyring was made, in seconds since the epoch (RFC 4880, 4.2, 5.5.2)."""
+    head = key[0] if key else 0
+    # In the old format the low bits say how long the length is; in the new one its first octet does.
+    length = (1, 2, 4, 0)[head & 3] if head & 0x40 == 0 else 1 if key[1:2] < b"\xc0" else 2
+    tag = head >> 2 & 0xF if head & 0x40 == 0 else head & 0x3F
+    body = key[1 + length :]
+    if head & 0x80 == 0 or tag != 6 or body[:1] != b"\x04" or len(body) < 5:
+        raise Problem("the keyring does not begin with an OpenPGP public key of version 4")
+    return int.from_bytes(body[1:5], "big")
+
+
 def is_clearsigned(text: bytes) -> bool:
     return text.lstrip().startswith(CLEARSIGNED)
 

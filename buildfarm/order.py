@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from appliance.farm_model import FailureRecord, Held, Package, Release, Snapshot
 from appliance.model import Tree
+from appliance.profile_model import AGENT, Cross
 from appliance.sandbox import Sandbox
 from appliance.site_model import Profile, Repository, Site, StageSource
-from buildfarm import kernel_source, lease, root, stage
+from buildfarm import client_package, crossing, emulation, kernel_source, lease, root, small_installer, stage
 from buildfarm.egencache import regenerator
 from buildfarm.installer import build_installer
 from buildfarm.lease import Lease
 from buildfarm.pool import Pool
 from buildfarm.snapshot import Regenerate, take, take_all
+from buildfarm.storage import build_storage
 
 
 class PackageLedger(Protocol):
@@ -88,12 +90,14 @@ class TakeSnapshots(Protocol):
 
 class Lend(Protocol):
     def __call__(
-        self, sandbox: Sandbox, processors: int, *, identity: str = ""
+        self, sandbox: Sandbox, processors: int, *, identity: str = "", cross: Sandbox | None = None
     ) -> AbstractContextManager[Lease]: ...
 
 
 @contextmanager
-def lend_none(sandbox: Sandbox, processors: int, *, identity: str = "") -> Iterator[Lease]:
+def lend_none(
+    sandbox: Sandbox, processors: int, *, identity: str = "", cross: Sandbox | None = None
+) -> Iterator[Lease]:
     """No compile hosts at all."""
     yield lease.empty(processors)
 
@@ -105,6 +109,10 @@ class Tools:
     take_stage: Callable[[StageSource, Tree, Say], stage.Stage] = stage.acquire
     take_snapshots: TakeSnapshots = take_all
     make_installer: MakeInstaller = build_installer
+    make_small_installer: Callable[[Path, Path], object] = small_installer.build
+    """For machines whose root is a second one: from that root, to a file."""
+    make_storage: Callable[[Path, Path, Path], None] = build_storage
+    """Only called for profiles whose disks need it."""
     lend: Lend = lend_none
     """Compile hosts for one run of emerge in this sandbox."""
     get_distfiles: Callable[[Sequence[str]], None] = leave
@@ -138,10 +146,17 @@ class Order:
     started: float
     held: tuple[Held, ...] = ()
     """What stays at an older version; the configuration says so."""
+    cross_stage: stage.Stage | None = None
+    """Of an emulated profile: where the native cross compiler is."""
 
     @property
     def pool(self) -> Pool:
         return Pool(self.tree.room("pool").resolve())
+
+    @property
+    def target(self) -> PurePosixPath | None:
+        """The second root that packages are installed into; None: it is /."""
+        return crossing.target(self.profile)
 
     @property
     def jobs(self) -> int:
@@ -161,16 +176,27 @@ def take_order(
 ) -> Order:
     """Get the stages and the snapshots; raises Problem when the site or profile cannot be built at all."""
     started = tools.now()
-    build_stage, install_stage = (
-        tools.take_stage(source, tree, lambda text: report(Progress("stage", text)))
-        for source in (profile.stage, profile.install_stage)
-    )
+    crossing.check(profile)
+    if profile.cross is Cross.EMULATED:
+        emulation.provide(profile.chost)
+
+    def take_stage(source: StageSource) -> stage.Stage:
+        return tools.take_stage(source, tree, lambda text: report(Progress("stage", text)))
+
+    build_stage, install_stage = take_stage(profile.stage), take_stage(profile.install_stage)
+    cross_stage = take_stage(profile.cross_stage) if profile.cross_stage else None
     regenerate = regenerator(
         build_stage.root, site.repositories[0].name, lambda text: report(Progress("snapshot", text))
     )
     room = tree.room("snapshots").resolve()
     taken = tools.take_snapshots(site.repositories, room, regenerate=regenerate)
-    configuration = root.configuration(profile, site.repositories, taken)
+    repositories = site.repositories
+    if AGENT in profile.world:
+        names = [one.name for one in repositories]
+        agent = client_package.write_repository(tree.room("agents").resolve() / profile.name, masters=names)
+        taken = (*taken, take(agent, room, known=taken, main=names[0], regenerate=regenerate))
+        repositories = (*repositories, agent)
+    configuration = root.configuration(profile, repositories, taken)
     if profile.kernel_source:
         kernels = kernel_source.make_repository(
             profile,
@@ -181,7 +207,7 @@ def take_order(
         )
         main = site.repositories[0].name
         taken = (*taken, take(kernels, room, known=taken, main=main, regenerate=regenerate))
-        configuration = root.configuration(profile, (*site.repositories, kernels), taken)
+        configuration = root.configuration(profile, (*repositories, kernels), taken)
     for one in taken:
         report(Progress("snapshot", f"{one.repository} {one.revision[:12]}", status="done"))
     stamp = datetime.fromtimestamp(started, UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -200,4 +226,5 @@ def take_order(
         configuration=configuration,
         logs=logs,
         started=started,
+        cross_stage=cross_stage,
     )

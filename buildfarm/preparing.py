@@ -9,6 +9,7 @@ from appliance.farm_model import Package
 from appliance.sandbox import Mount, Sandbox
 from appliance.site_cluster import NATIVE
 from buildfarm import (
+    crossing,
     fetching,
     harvest,
     index,
@@ -67,6 +68,7 @@ class Prepared:
 def laid_files(order: Order) -> dict[str, root.Content]:
     """What is laid into the build root; no name of the profile is in it, so that equal ones are equal."""
     files = {**order.configuration, **kernel_source.configuration(order.profile)}
+    files = crossing.laid(files, order.target)
     return provenance.with_hook(files, order.build_stage.root)
 
 
@@ -80,7 +82,8 @@ def build_sandbox(
 ) -> Sandbox:
     """The profile's root as emerge sees it. `make_jobs`: processes within a package, 0 for all processors."""
     rooms = root.Rooms(order.tree.room("distfiles").resolve(), order.logs)
-    settings = {**portage.environment(make_jobs or processors()), **(env or {})}
+    own = portage.environment(make_jobs or processors())
+    settings = {**own, **crossing.environment(order.target), **(env or {})}
     return root.sandbox(
         attempt, order.build_stage.root, order.snapshots, rooms=rooms, env=settings, shelves=shelves
     )

@@ -11,7 +11,7 @@ from appliance.sandbox import Bind, Sandbox
 from appliance.site_cluster import NATIVE
 from buildfarm import distcc, inside, native
 from buildfarm.cluster import Seat
-from buildfarm.elf import section
+from buildfarm.elf import section, sections
 from buildfarm.toolchain import Wanted
 
 WORK = PurePosixPath("/run/probe")
@@ -93,6 +93,27 @@ def expect(sandbox: Sandbox, flags: Flags, place: Path) -> dict[str, Made]:
         run([compiler, *words, "-c", mixed, "-o", "probe.o"], prefix=prefix)
         made[source] = _read(place / "probe.o")
     return made
+
+
+def check_same_code(own: Sandbox, cross: Sandbox, flags: Flags, place: Path) -> None:
+    """Raise Problem unless a root's own compiler and a cross compiler make the same code.
+
+    They call themselves different names in .comment, which is no code: everything else counts.
+    """
+    objects = []
+    for sandbox in (own, cross):
+        inside = _sandbox(sandbox, place)
+        for source, compiler, words in _jobs(flags):
+            _write(place, source)
+            run([compiler, *words, "-c", source, "-o", "probe.o"], prefix=inside.prefix())
+            made = sections((place / "probe.o").read_bytes())
+            objects.append([one for one in made if one[0] != ".comment"])
+    half = len(objects) // 2
+    if objects[:half] != objects[half:]:
+        raise Problem(
+            f"{flags.wanted.programs[0]} of {cross.root} makes other code than that of {own.root}",
+            hint="[cross_stage] must have the same version of the compiler as [stage]",
+        )
 
 
 def differs(

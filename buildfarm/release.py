@@ -17,6 +17,7 @@ from pathlib import Path
 from appliance.durable import sync
 from appliance.errors import Problem
 from appliance.farm_model import Package, Release
+from appliance.install import STORAGE
 from appliance.run import run
 from appliance.secure_boot import MOK_MANAGER, SHIM, SIGNED_KERNEL, SIGNED_LOADER
 from buildfarm import manifest
@@ -26,7 +27,11 @@ from buildfarm.pool import link_or_copy
 
 log = logging.getLogger(__name__)
 
-FILES = ("Packages", "bases", "client.tar", "installer", "kernel", "portage.tar", "stage")
+FILES = ("Packages", "bases", "client.tar", "installer", "kernel", "portage.sqfs", "portage.tar", "stage")
+OPEN_FIRMWARE = "sparc64.img"
+"""Of a release for SPARC: what its firmware loads by TFTP, kernel and installer in one."""
+OPTIONAL = (STORAGE,)
+"""Of profiles whose disks need more than every installer has."""
 SIGNED = (SIGNED_KERNEL, SIGNED_LOADER)
 """Both or none: whether the site had Secure Boot keys when the release was made."""
 SHIMMED = (*SIGNED, SHIM, MOK_MANAGER)
@@ -53,7 +58,15 @@ class Content:
 def describe(content: Content, at: float) -> Manifest:
     """The manifest, the id from the day of `at` and everything in it."""
     signed = (SHIMMED if SHIM in content.files else SIGNED) if SIGNED_KERNEL in content.files else ()
-    wanted = (*FILES, *signed, *(tree_file(word.partition(":")[0]) for word in content.snapshot.split()))
+    own = (OPEN_FIRMWARE,) if content.arch == "sparc" else ()
+    more = [name for name in OPTIONAL if name in content.files]
+    wanted = (
+        *FILES,
+        *more,
+        *signed,
+        *own,
+        *(tree_file(word.partition(":")[0]) for word in content.snapshot.split()),
+    )
     if sorted(content.files) != sorted(wanted):
         raise ValueError(f"a release has the files {wanted}, not {sorted(content.files)}")
     files = tuple(_item(name, path) for name, path in sorted(content.files.items()))

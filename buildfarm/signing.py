@@ -6,12 +6,14 @@ import pwd
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from appliance.deadline import wait_until
 from appliance.errors import Problem
 from appliance.run import CommandFailed, run
 from buildfarm import enclave, openpgp
@@ -29,8 +31,8 @@ PUBLIC = re.compile(r"-----BEGIN PGP PUBLIC KEY.*?-----END PGP PUBLIC KEY BLOCK-
 class Notary(Protocol):
     """Who signs for the farm, and says what it signed."""
 
-    def sign(self, path: Path, signature: Path) -> None:
-        """Write the detached signature of a file."""
+    def sign(self, path: Path, signature: Path, *, at: float | None = None) -> None:
+        """Write the detached signature of a file, made now or `at` that time."""
 
     def clearsign(self, text: str) -> bytes:
         """The text with its signature around it."""
@@ -48,10 +50,15 @@ class Signer:
 
     home: Path
 
-    def sign(self, path: Path, signature: Path) -> None:
-        """Write the detached binary signature of a file; it was checked against the public key."""
+    def sign(self, path: Path, signature: Path, *, at: float | None = None) -> None:
+        """Write the detached binary signature of a file; it was checked against the public key.
+
+        `at`, in seconds since the epoch, is the time it says it was made: ed25519 needs no random number
+        (RFC 8032, 5.1.6), so the same text and time give the same bytes.
+        """
         self.ready()
-        armored = self._signed(SIGNATURE, ["--armor", "--detach-sign"], path.read_bytes())
+        clock = [] if at is None else ["--faked-system-time", f"{self._since_key(at)}!"]
+        armored = self._signed(SIGNATURE, [*clock, "--armor", "--detach-sign"], path.read_bytes())
         signature.unlink(missing_ok=True)
         signature.write_bytes(openpgp.dearmor(armored))
         self.check(path, signature)
@@ -98,6 +105,15 @@ class Signer:
             self.home.chmod(0o755)
             if not exported.exists():
                 self._export(exported)
+
+    def _since_key(self, at: float) -> int:
+        """No signature is older than its key: gpgv would not believe one.
+
+        The present second is let pass: a clock of GnuPG that is set to it goes on (gnupg_set_time).
+        """
+        moment = max(int(at), openpgp.key_created(self.public_keyring().read_bytes()))
+        wait_until(lambda: None if int(time.time()) == moment else True, seconds=5.0, what="the next second")
+        return moment
 
     def _make(self, user: pwd.struct_passwd, left: list[Path]) -> None:
         """`signer` appears by one rename, with a new key or with the one that was there."""

@@ -13,13 +13,19 @@ from appliance.model import Tree
 from appliance.run import CommandFailed, run
 from appliance.site_model import StageSource
 from buildfarm import openpgp
-from buildfarm.reference import Variant, exclusive, make_reference, workplace
+from buildfarm.reference import exclusive, make_reference, workplace
+from buildfarm.reference_recipes import MACHINES, USUAL, Variant, variants
 
 Progress = Callable[[str], None]
 Digests = Mapping[str, str]
 """Algorithm name as Gentoo writes it -> hex digest."""
 
-REFERENCES: Mapping[str, Variant] = {"reference:build": "build", "reference:install": "install"}
+REFERENCES: Mapping[str, tuple[Variant, str]] = {
+    f"reference:{variant}" + ("" if processor == USUAL else f":{processor}"): (variant, processor)
+    for processor, machine in MACHINES.items()
+    for variant in variants(processor)
+}
+"""The locations of reference stages: the third word is the first one of the CHOST."""
 ALGORITHMS: Mapping[str, str] = {"SHA512": "sha512", "BLAKE2B": "blake2b"}
 HEX_LENGTH = 128
 MAX_TEXT_BYTES = 1 << 20
@@ -45,7 +51,8 @@ def acquire(source: StageSource, tree: Tree, progress: Progress) -> Stage:
     if source.location.startswith("reference:"):
         if source.location not in REFERENCES:
             raise Problem(f"there is no stage {source.location}", hint=f"there are {', '.join(REFERENCES)}")
-        archive = make_reference(REFERENCES[source.location], tree, progress)
+        variant, processor = REFERENCES[source.location]
+        archive = make_reference(variant, tree, progress, processor=processor)
         with exclusive(stages / ".stage.lock"), workplace(stages, ".stage-") as place:
             return _enter(archive, _sha256(archive), place, stages, progress, link=True)
     with exclusive(stages / ".stage.lock"), workplace(stages, ".stage-") as place:

@@ -30,12 +30,12 @@ def write_tar(members: Mapping[str, Member], target: Path) -> None:
 
 
 def read_directory(top: Path) -> dict[str, Member]:
-    """The files and links below a directory as members."""
+    """The files and links below a directory as members; what Python compiled there is left out."""
     members = {}
     for path in sorted(top.rglob("*")):
         name = str(path.relative_to(top))
         if path.is_symlink():
             members[name] = Member(PurePosixPath(path.readlink()))
-        elif path.is_file():
+        elif path.is_file() and path.parent.name != "__pycache__":
             members[name] = Member(path.read_bytes(), program=bool(path.stat().st_mode & 0o100))
     return members

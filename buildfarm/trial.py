@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from appliance.farm_model import Snapshot
 from appliance.run import run
 from appliance.sandbox import Bind, Sandbox
-from buildfarm import elf, index, manifest, portage, release, root, sonames
+from buildfarm import crossing, elf, index, manifest, portage, release, root, sonames
 from buildfarm.gate import Client
 from buildfarm.portage import Installed
 from buildfarm.root import Content
@@ -45,6 +45,8 @@ class Offer:
     index: str
     pool: Path
     """Where its packages lie."""
+    target: PurePosixPath | None = None
+    """A second root of `stage` that is the machine: its own programs cannot run here."""
 
     @property
     def world(self) -> tuple[str, ...]:
@@ -63,6 +65,8 @@ class Offer:
             data = content if isinstance(content, bytes) else str(content).encode()
             digest.update(f"{kind} {name} {hashlib.sha256(data).hexdigest()}\n".encode())
         digest.update(self.index.encode())
+        if self.target:
+            digest.update(f"\nin {self.target}".encode())
         return digest.hexdigest()[:24]
 
 
@@ -132,16 +136,17 @@ class Trials:
             installed=state.installed,
             atoms={**state.system, **state.world},
             preserved=state.preserved,
-            absent=_absent(sandbox, offer.index, state.installed) if status == 0 else (),
+            absent=_absent(sandbox, offer, state.installed) if status == 0 else (),
         )
 
     def _machine(self, offer: Offer, scratch: Path, layers: tuple[Path, ...]) -> Sandbox:
         shelf = scratch / "candidate"
         (shelf / "pool").mkdir(parents=True)
         (shelf / "Packages").write_text(offer.index)
-        files = {**offer.configuration, **_only_binrepo(offer.stage)}
+        files = {**crossing.laid(offer.configuration, offer.target), **_only_binrepo(offer.stage)}
         root.lay(scratch / "upper", offer.stage, files, over=layers)
         quiet = {"FEATURES": "-news -merge-sync", "EMERGE_DEFAULT_OPTS": ""}
+        quiet |= crossing.environment(offer.target)
         return root.client_sandbox(
             scratch,
             offer.stage,
@@ -197,7 +202,7 @@ def read_offer(place: Path, like: Offer, stages: Path) -> Offer:
     sealed = manifest.parse((place / "manifest").read_text())
     stage_sha256 = _sums(place)["stage"]
     stage = like.stage
-    if stage_sha256 != like.stage_sha256:
+    if stage_sha256 != like.stage_sha256 and not like.target:
         stage = _unpack(place / "stage", stages / stage_sha256)
     configuration = _configuration(place / "portage.tar")
     return Offer(
@@ -207,6 +212,7 @@ def read_offer(place: Path, like: Offer, stages: Path) -> Offer:
         configuration=configuration,
         index=(place / "Packages").read_text(),
         pool=like.pool,
+        target=like.target,
     )
 
 
@@ -268,17 +274,18 @@ def _only_binrepo(stage: Path) -> dict[str, Content]:
     return {**shadows, str(here / "distserver.conf"): text.encode()}
 
 
-def _absent(sandbox: Sandbox, listing: str, installed: Sequence[Installed]) -> tuple[Absent, ...]:
+def _absent(sandbox: Sandbox, offer: Offer, installed: Sequence[Installed]) -> tuple[Absent, ...]:
     """Libraries that what is installed needs and the machine has not, whoever should have brought them.
 
     The machine is only searched when packages do not bring all: a stage brings what no package does.
     """
     present = {one.cpv for one in installed}
-    packages = [fields for fields in index.parse(listing).paragraphs if fields["CPV"] in present]
+    packages = [fields for fields in index.parse(offer.index).paragraphs if fields["CPV"] in present]
     if not sonames.absent(packages, {}):
         return ()
     with root.view(sandbox) as merged:
-        return sonames.absent(packages, libraries(merged))
+        top = merged / offer.target.relative_to("/") if offer.target else merged
+        return sonames.absent(packages, libraries(top))
 
 
 def libraries(top: Path) -> dict[str, frozenset[str]]:

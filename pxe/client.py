@@ -179,6 +179,13 @@ class Client:
         return IPXE_HTTP in self.features and bool(images & self.features)
 
 
+def read_title(title: str) -> tuple[Firmware | None, bool]:
+    """The firmware that a client's title names, and whether it is that of an iPXE."""
+    name, _, asking = title.rpartition(", ")
+    found = next((one for one in ARCHITECTURES.values() if one.name == name), None)
+    return found.firmware if found else None, asking == "iPXE"
+
+
 def identify(packet: Packet, vendor_classes: Sequence[str] = ()) -> Client:
     """Read the sender of a packet; `vendor_classes` are further prefixes of option 60 that ask for a boot."""
     option = packet.option

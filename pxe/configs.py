@@ -1,10 +1,10 @@
 """What a machine is to boot, in the words of GRUB, PXELINUX and U-Boot: twins of script.py's render."""
 
-import re
 import struct
 import zlib
 from collections.abc import Sequence
 
+from appliance.grub import EFI_LOADERS, grub_quoted, words
 from appliance.model import BootTarget, LocalBoot, NetBoot, Silence
 from pxe.policy import Here
 from pxe.script import plain
@@ -16,27 +16,6 @@ GRUB_MODULES = (
 """What a GRUB image needs to follow `grub`: nothing may have to be loaded, Secure Boot forbids it."""
 
 _HTTP_PORT = 80
-# What UEFI starts from a disk (UEFI 2.10, 3.5.1.1), by GRUB's names of the processors.
-_LOADERS = (
-    ("x86_64", "BOOTX64.EFI"),
-    ("i386", "BOOTIA32.EFI"),
-    ("arm64", "BOOTAA64.EFI"),
-    ("arm", "BOOTARM.EFI"),
-    ("riscv64", "BOOTRISCV64.EFI"),
-    ("loongarch64", "BOOTLOONGARCH64.EFI"),
-)
-
-
-def words(arguments: str) -> list[str]:
-    """Kernel arguments as the kernel divides them: double quotes keep white space, and are taken off."""
-    cleaned = "".join(one if one.isprintable() else " " for one in arguments)
-    return [word.replace('"', "") for word in re.findall(r'(?:[^\s"]|"[^"]*"?)+', cleaned) if word != '""']
-
-
-def grub_quoted(text: str) -> str:
-    """One word of GRUB's language: nothing in it is expanded, ends the word, or leaves the line."""
-    printable = "".join(one for one in text if " " <= one <= "~")
-    return "'" + printable.replace("'", "'\\''") + "'"
 
 
 def grub(target: BootTarget, mac: str, here: Here) -> str:
@@ -94,7 +73,7 @@ def _grub_local(reason: str) -> list[str]:
         f"echo {grub_quoted(f'DistServer: booting from the local disk: {reason}')}",
         'if [ "$grub_platform" = "efi" ]; then',
     ]
-    for cpu, loader in _LOADERS:
+    for cpu, loader in EFI_LOADERS:
         lines.append(f'  if [ "$grub_cpu" = "{cpu}" ]; then set loader=/EFI/BOOT/{loader}; fi')
     return [
         *lines,

@@ -1,11 +1,12 @@
 """What this room asks of the rest of the appliance."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Protocol
 
-from appliance.model import BootTarget, Firmware
+from appliance.model import BootTarget, Event, Firmware
 from appliance.net_settings import NetSettings
 from appliance.strategies import Preference, Strategy
 
@@ -46,6 +47,9 @@ class Director(Protocol):
     ) -> None:
         """Add to the machine's timeline."""
 
+    def recent_events(self, seconds: float) -> Sequence[tuple[float, Event]]:
+        """What came to the timelines lately: how many seconds ago, and what; the oldest first."""
+
     def saw_address(self, mac: str, address: str) -> None:
         """Note the IPv4 address of a machine, as a passing packet tells it."""
 
@@ -55,11 +59,20 @@ class Director(Protocol):
     def hello(self, facts_text: str, here: str) -> str:
         """Answer to a machine that says what it is. Raises Problem when the text makes no sense."""
 
+    def profiles(self) -> str:
+        """Profiles that a person at a machine may choose from: `NAME<TAB>DESCRIPTION` lines."""
+
     def plan(self, body: str, here: str) -> str:
         """The plan for the token in the body, or a refusal. Raises Problem when the text makes no sense."""
 
     def event(self, body: str) -> str:
         """Take a report of a step. Raises Problem when the text makes no sense."""
+
+    def installed(self, body: str) -> str:
+        """Take the report of a machine that was installed from a medium. Raises Problem like the others."""
+
+    def enroll(self, body: str) -> str:
+        """Take the signing request of a machine that is being installed. Raises Problem like the others."""
 
     def release_file(self, release: str, name: str) -> Path | None:
         """A file of a release."""

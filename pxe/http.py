@@ -13,16 +13,15 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from appliance.errors import Problem
-from appliance.facts import parse_facts
-from appliance.model import NetBoot
 from appliance.stages import Stage
-from pxe import mirror
+from pxe import gate, mirror
 from pxe.asked import TEXTS, classify
 from pxe.director import Director
-from pxe.http_limits import BODY_SECONDS, Limits
+from pxe.http_limits import Limits
+from pxe.http_posts import Posts
 from pxe.malformed import printable
 from pxe.names import Names, stage_of
+from pxe.outermost import LIMITS, handled
 from pxe.policy import Here
 from pxe.script import script_of, wait_script
 from pxe.sightings import Sightings
@@ -42,7 +41,6 @@ FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}
 NEVER_KEPT = {"Cache-Control": "no-store"}
 
 FRONT = web.AppKey("front", int)
-LIMITS = web.AppKey("limits", Limits)
 
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
 # No name of ours begins with a dot, so none leads out of its directory.
@@ -66,7 +64,7 @@ def application(
     `front`: the port of another web server on this host through which machines come, 0 for none.
     """
     files = _Files(director, boot_dir, sightings, Turns(director, interfaces))
-    posts = _Posts(director, sightings)
+    posts = Posts(director, sightings, _here)
     # A larger body is refused with 413 as soon as it is read.
     app = web.Application(client_max_size=LONGEST_BODY, middlewares=[_guard])
     app[FRONT] = front
@@ -74,6 +72,8 @@ def application(
     app.router.add_post("/hello", posts.hello, expect_handler=_expect)
     app.router.add_post("/plan", posts.plan, expect_handler=_expect)
     app.router.add_post("/event", posts.event, expect_handler=_expect)
+    app.router.add_post("/installed", posts.installed, expect_handler=_expect)
+    app.router.add_post("/enroll", posts.enroll, expect_handler=_expect)
     app.router.add_post("/cluster/hello", posts.cluster_hello, expect_handler=_expect)
     app.router.add_get("/{path:.*}", files.get, expect_handler=_expect)
     return app
@@ -104,25 +104,7 @@ async def _expect(request: web.Request) -> None:
 
 @web.middleware
 async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The outermost handler: nothing a machine sends ends the server or shows it a traceback."""
-    limits, transport = request.app[LIMITS], request.transport
-    limits.began(transport)
-    try:
-        return await handler(_through_front(request))
-    except web.HTTPException:
-        raise
-    except ConnectionError as gone:
-        # UEFI firmware resets connections it has no more use for.
-        log.debug("%s went away from %s: %s", request.remote, printable(request.path), gone)
-        if request.transport:
-            request.transport.abort()
-        # Reaches nobody; aiohttp logs a traceback for a handler that returns nothing.
-        return web.Response()
-    except Exception:
-        log.exception("%s of %s for %s failed", request.method, printable(request.path), request.remote)
-        return web.Response(status=500, text="this server made a mistake; its log says which\n")
-    finally:
-        limits.ended(transport, asyncio.get_running_loop().time())
+    return await handled(request, lambda asked: handler(_through_front(asked)))
 
 
 def _through_front(request: web.Request) -> web.Request:
@@ -170,6 +152,8 @@ class _Files:
                 return self._script(request, name[:-5].lower())
             case ["boot", *rest] if rest:
                 return self._boot(request, "/".join(rest))
+            case ["profiles"]:
+                return web.Response(text=self._director.profiles(), headers=NEVER_KEPT)
             case ["c", profile, channel]:
                 return self._channel(profile, channel)
             case ["r", release, name]:
@@ -241,7 +225,7 @@ class _Files:
 
     def _waits(self, request: web.Request, mac: str, here: Here) -> str:
         """The script for a machine whose turn has not come; empty: it may go on."""
-        if not isinstance(self._director.boot_target(mac, self._sightings.firmware_of(mac)), NetBoot):
+        if gate.closed(self._director, self._sightings, mac) is not None:
             return ""
         turn = self._turns.script(mac, request.query.get("since", ""))
         self._sightings.progressed(mac, Stage.SCRIPT)
@@ -258,10 +242,10 @@ class _Files:
         A script that was fetched before the machine was disarmed or installed counts no more. It is the
         same gate that DHCP and the script went through.
         """
-        target = self._director.boot_target(mac, self._sightings.firmware_of(mac))
-        if not isinstance(target, NetBoot):
-            log.info("%s asks for a %s and gets none: %s", mac, name, printable(target.reason))
-            text = f"{mac} does not boot from the network: {target.reason}\n"
+        why = gate.closed(self._director, self._sightings, mac)
+        if why is not None:
+            log.info("%s asks for a %s and gets none: %s", mac, name, printable(why))
+            text = f"{mac} does not boot from the network: {why}\n"
             raise web.HTTPForbidden(text=text, headers=NEVER_KEPT)
 
     def _channel(self, profile: str, channel: str) -> web.Response:
@@ -352,51 +336,3 @@ class _WatchedFile(_SentFile):
         finally:
             self._ended(size, clock() - started)
         return writer
-
-
-class _Posts:
-    """What installers tell. An answer they must read has status 200: busybox wget hides other bodies."""
-
-    def __init__(self, director: Director, sightings: Sightings) -> None:
-        self._director = director
-        self._sightings = sightings
-
-    async def hello(self, request: web.Request) -> web.Response:
-        def ask(body: str) -> str:
-            text = self._director.hello(body, _here(request).url)
-            self._sightings.progressed(parse_facts(body).mac, Stage.HELLO)
-            return text
-
-        return await self._answer(request, ask)
-
-    async def plan(self, request: web.Request) -> web.Response:
-        def ask(body: str) -> str:
-            text = self._director.plan(body, _here(request).url)
-            # A machine that was armed before it booted has its token, and asks for its plan first of all.
-            self._sightings.progressed(parse_facts(body.partition("\n")[2]).mac, Stage.HELLO)
-            return text
-
-        return await self._answer(request, ask)
-
-    async def event(self, request: web.Request) -> web.Response:
-        return await self._answer(request, self._director.event)
-
-    async def cluster_hello(self, request: web.Request) -> web.Response:
-        address = request.remote or ""
-        if mac := self._sightings.mac_at(address):
-            self._sightings.progressed(mac, Stage.HELLO)
-        return await self._answer(request, lambda body: self._director.cluster_hello(body, address))
-
-    async def _answer(self, request: web.Request, ask: Callable[[str], str]) -> web.Response:
-        # The tail of a build log may hold anything; a report is not lost for one odd byte.
-        try:
-            async with asyncio.timeout(BODY_SECONDS):
-                body = (await request.read()).decode(errors="replace")
-        except TimeoutError:
-            return web.Response(status=408, text=f"the rest did not come within {BODY_SECONDS:.0f} s\n")
-        try:
-            text = ask(body)
-        except Problem as problem:
-            log.warning("%s of %s: %s", request.path, request.remote, printable(str(problem)))
-            return web.Response(status=400, text=f"{problem}\n")
-        return web.Response(text=text if text.endswith("\n") else f"{text}\n")

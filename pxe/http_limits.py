@@ -20,8 +20,9 @@ PER_PEER = 64
 class Limits:
     """Told of every question that begins and ends; looks at the connections that have none under way."""
 
-    def __init__(self, *, front: bool = False) -> None:
+    def __init__(self, *, front: bool = False, per_peer: int = PER_PEER) -> None:
         """`front`: all machines may come through another web server of this host."""
+        self._per_peer = per_peer
         self._front = front
         self._asking: WeakKeyDictionary[asyncio.BaseTransport, int] = WeakKeyDictionary()
         self._quiet_since: WeakKeyDictionary[asyncio.BaseTransport, float] = WeakKeyDictionary()
@@ -52,7 +53,7 @@ class Limits:
             if self._asking.get(transport):
                 continue
             quiet = now - self._quiet_since.setdefault(transport, now)
-            if quiet > HEADER_SECONDS or peers[_peer(transport)] > PER_PEER:
+            if quiet > HEADER_SECONDS or peers[_peer(transport)] > self._per_peer:
                 log.debug("%s asks nothing for %.0f s: its connection is ended", _peer(transport), quiet)
                 transport.abort()
 

@@ -63,7 +63,7 @@ class Names:
             return self._text(asked, mac, peer, here)
         if mac and self._refused(asked, mac):
             return None
-        found = self._file(asked, peer, here) or self._raspberry_pi_file(asked, clean)
+        found = self._file(asked, peer, here, mac) or self._raspberry_pi_file(asked, clean)
         if found and mac and stage_of(clean) is Stage.PROGRAM:
             self._sightings.progressed(mac, Stage.PROGRAM)
         return found
@@ -122,7 +122,7 @@ class Names:
             case _:
                 return pxelinux(target).encode()
 
-    def _file(self, asked: Asked, peer: str, here: Here) -> Path | bytes | None:
+    def _file(self, asked: Asked, peer: str, here: Here, mac: str) -> Path | bytes | None:
         match asked.wanted:
             case Wanted.GRUB_FILE:
                 return _inside(self._boot_dir / "grub", asked.name) or _inside(self._grub_home, asked.name)
@@ -131,7 +131,7 @@ class Names:
                 found = self._director.release_file(release, file)
                 return found.resolve() if found else None
             case Wanted.SPARC_PROGRAM:
-                return self._sparc_program(asked, peer)
+                return self._sparc_program(asked, peer, mac)
             case Wanted.RASPBERRY_PI_FILE:
                 return None
             case _:
@@ -140,9 +140,15 @@ class Names:
                     return grub_image.for_address(found.read_bytes(), here.address)
                 return found
 
-    def _sparc_program(self, asked: Asked, peer: str) -> Path | None:
+    def _sparc_program(self, asked: Asked, peer: str, mac: str) -> Path | None:
+        """That of the release the machine is to get; else the one for all."""
         if asked.address != _address(peer):
             return None
+        target = self._target(mac) if mac else None
+        if isinstance(target, NetBoot):
+            of_release = self._director.release_file(target.release, SPARC_PROGRAM)
+            if of_release:
+                return of_release.resolve()
         found = _inside(self._boot_dir, SPARC_PROGRAM)
         if found is None:
             log.warning(

@@ -73,7 +73,7 @@ class Responder:
         self._learn(packet, client, link)
         place = self._place(link)
         if port == dhcp.SERVER_PORT and self._full and self._full.serves(packet, place.here):
-            self._serve_full(packet, client, link, sender=sender, size=len(datagram))
+            self._serve_full(packet, client, place, sender=sender, size=len(datagram))
             return Ignore("full DHCP answers it", expected=True)
         decision = self._answer(packet, client, place, port=port, sender=sender)
         if isinstance(decision, Ignore):
@@ -108,15 +108,16 @@ class Responder:
         """How a firmware is told what to boot if it goes on not following."""
         return self._adapting.next_strategy(mac)
 
-    def _serve_full(self, packet: Packet, client: Client, link: Link, *, sender: Address, size: int) -> None:
+    def _serve_full(
+        self, packet: Packet, client: Client, place: "_Place", *, sender: Address, size: int
+    ) -> None:
         """Have a packet answered by full DHCP, which says in the same answer what a proxy would."""
         assert self._full
-        here = Here(link.address, self._http_port)
         begins = packet.message_type == MessageType.DISCOVER
         boot = None if begins else self._offers.get((client.mac, packet.xid))
         if boot is None:
             asked = as_discover(packet)
-            decided = self._decide(asked, client, here, port=dhcp.SERVER_PORT, sender=sender)
+            decided = self._decide(asked, client, place.here, port=dhcp.SERVER_PORT, sender=sender)
             boot = decided.packet if isinstance(decided, Reply) else None
             if boot and begins:
                 # The REQUEST that follows is told the same.
@@ -124,11 +125,11 @@ class Responder:
 
         def send(reply: Reply) -> None:
             answered, destination, what = encoded(reply)
-            self._send(dhcp.SERVER_PORT, answered, destination, link)
+            self._send(dhcp.SERVER_PORT, answered, destination, place.link)
             if boot and reply.packet.message_type == MessageType.OFFER:
                 self._sent(what, packet, client, port=dhcp.SERVER_PORT, sizes=(size, len(answered)))
 
-        self._full.receive(Visit(packet, client, link, here, boot, send))
+        self._full.receive(Visit(packet, client, place.link, place.here, boot, send))
 
     def _decide(
         self, packet: Packet, client: Client, here: Here, *, port: int, sender: Address

@@ -14,6 +14,7 @@ AWAY_SECONDS = 5
 """Between attempts to reach a server that is being started again."""
 
 _MAGIC = "#!ipxe"
+GIVING_UP = ("echo DistServer: giving up, booting the next device", "exit 1")
 
 
 class Decider(Protocol):
@@ -58,17 +59,35 @@ def wait_script(mac: str, here: Here, *, seconds: int, before: int, since: float
 
 
 def _netboot(target: NetBoot, mac: str, here: Here) -> list[str]:
-    base = f"{here.url}/r/{quote(target.release, safe='')}"
+    if not target.narrow:
+        return [*_boot(target, target.release, mac, here), *GIVING_UP]
+    return [
+        # Bit 29 of CPUID 8000_0001h EDX: long mode. Bit 0 of CPUID 1 EDX, the FPU, is always set: where that
+        # fails, this iPXE has no such command.
+        "cpuid --ext 29 && goto wide ||",
+        "cpuid 0 || goto wide",
+        *_boot(target, target.narrow, mac, here, "narrow"),
+        *GIVING_UP,
+        ":wide",
+        *_boot(target, target.release, mac, here),
+        *GIVING_UP,
+    ]
+
+
+def _boot(target: NetBoot, release: str, mac: str, here: Here, mark: str = "") -> list[str]:
+    """`mark` keeps the labels of two of these apart."""
+    base = f"{here.url}/r/{quote(release, safe='')}"
     # The machine's name travels in the URL: behind a relay or NAT its address would tell nothing.
     asker = f"?mac={mac}"
     lines = [
         f"echo DistServer: {plain(target.reason)}",
-        f"echo Release {plain(target.release)} for {mac}",
+        f"echo Release {plain(release)} for {mac}",
     ]
-    for attempt in range(1, ATTEMPTS + 1):
+    for number in range(1, ATTEMPTS + 1):
+        attempt = f"{number}{mark}"
         lines += [
             f":attempt{attempt}",
-            f"echo Fetching kernel and installer, attempt {attempt} of {ATTEMPTS}",
+            f"echo Fetching kernel and installer, attempt {number} of {ATTEMPTS}",
             "imgfree",
             # Under UEFI the kernel reads its initramfs by this name from iPXE's virtual file system.
             f"kernel {base}/kernel{asker} initrd=installer {_arguments(target.arguments)}".rstrip()
@@ -76,10 +95,10 @@ def _netboot(target: NetBoot, mac: str, here: Here) -> list[str]:
             f"initrd {base}/installer{asker} || goto retry{attempt}",
             f"boot || goto retry{attempt}",
             f":retry{attempt}",
-            f"echo Attempt {attempt} failed",
+            f"echo Attempt {number} failed",
             f"sleep {PAUSE_SECONDS}",
         ]
-    return [*lines, "echo DistServer: giving up, booting the next device", "exit 1"]
+    return lines
 
 
 def _local(reason: str, here: Here) -> list[str]:
@@ -100,4 +119,6 @@ def plain(text: str) -> str:
 
 def _arguments(arguments: str) -> str:
     """Kernel arguments on one line, with nothing iPXE would expand or run."""
-    return " ".join(word for word in arguments.replace("${", "").split() if word not in ("||", "&&"))
+    # Greedy, for what is left of "$${{" must not be what was taken out of it.
+    words = re.sub(r"\$+\{+", "", arguments).split()
+    return " ".join(word for word in words if word not in ("||", "&&"))

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from appliance.errors import Problem
 from appliance.tftp_settings import TftpSettings
+from pxe.client_door import ClientDoor
 from pxe.company import Watch
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.director import Director
@@ -21,11 +22,12 @@ from pxe.dns_server import DnsServer
 from pxe.full import find_subnet
 from pxe.full_server import FullServer, Registry
 from pxe.hot_loop import HotLoop
-from pxe.http import LIMITS, application, protocol_log
+from pxe.http import application, protocol_log
 from pxe.interfaces import Changes, read_interfaces
 from pxe.links import EVERYBODY, Link, answering, find_links, is_for_us
 from pxe.maker import Maker, make
 from pxe.names import Names, stage_of
+from pxe.outermost import LIMITS
 from pxe.policy import Address, Here, House
 from pxe.programs import programs_in
 from pxe.rarp_server import RarpServer
@@ -115,13 +117,17 @@ class Servers:
         registry: Registry | None = None,
         *,
         maker: Maker = make,
+        clients: ClientDoor | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Without `dns` port 53 stays closed, without `registry` nobody is given an address.
 
+        `clients` is the door of installed machines, None for none.
+
         `clock` tells how long boots stand still.
         """
         self._dns = dns
+        self._clients = clients
         self._network = network
         self._director = director
         self._boot_dir = boot_dir
@@ -207,20 +213,23 @@ class Servers:
             changed.set()
 
         loop.add_reader(changes, told)
-        watching = asyncio.create_task(self._watching.run())
+        beside = [asyncio.create_task(self._watching.run())]
+        if self._clients:
+            beside.append(asyncio.create_task(self._clients.run()))
         try:
             await runner.setup()
             assert runner.server
-            limiting = asyncio.create_task(app[LIMITS].run(runner.server))
+            beside.append(asyncio.create_task(app[LIMITS].run(runner.server)))
             for station in self._stations.values():
                 await self._attend(station, runner)
-            tending = asyncio.create_task(self._tend(changed, runner))
-            await self._keep_watch(stop)
-            tending.cancel()
-            limiting.cancel()
-            await asyncio.gather(tending, limiting, return_exceptions=True)
+            beside.append(asyncio.create_task(self._tend(changed, runner)))
+            if self._watch:
+                beside.append(asyncio.create_task(self._watch.run()))
+            await stop.wait()
         finally:
-            watching.cancel()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
             loop.remove_reader(changes)
             if self._full:
                 self._full.close()
@@ -233,16 +242,6 @@ class Servers:
             if self._dns:
                 await self._dns.finish()
             self.close()
-
-    async def _keep_watch(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set; meanwhile another server on the links of full DHCP does not go unnoticed."""
-        watching = asyncio.create_task(self._watch.run()) if self._watch else None
-        try:
-            await stop.wait()
-        finally:
-            if watching:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
 
     async def _tend(self, changed: asyncio.Event, runner: web.AppRunner) -> None:
         """Follow the links of this host as they come and go."""
@@ -305,6 +304,8 @@ class Servers:
         await station.http.start()
         if self._dns:
             await self._dns.attend(link.address)
+        if self._clients:
+            self._clients.attend(link.address)
         loop = asyncio.get_running_loop()
         handlers: dict[int, Callable[[Arrived], None]] = {
             SERVER_PORT: lambda came: self._asked(station, SERVER_PORT, came),
@@ -337,6 +338,8 @@ class Servers:
             await station.http.stop()
         if self._dns:
             self._dns.leave(station.link.address)
+        if self._clients:
+            self._clients.leave(station.link.address)
         station.sockets.close()
 
     def _fetched(self, peer: str, name: str, size: int, seconds: float) -> None:

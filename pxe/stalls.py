@@ -146,6 +146,11 @@ class Stalls:
         """What `asked` and reaching the OFFER say, in one step: thousands come to this at once."""
         self._boots.put(mac, Boot(Stage.OFFER, now, firmware, ipxe))
 
+    def resume(self, mac: str, boot: Boot) -> None:
+        """Follow a boot that began before; one that was heard of since is left as it is."""
+        if self._boots.get(mac) is None:
+            self._boots.put(mac, boot)
+
     def began(self, mac: str, stage: Stage, now: float) -> None:
         """It asked for what belongs to a stage."""
         if known := self._boots.get(mac):

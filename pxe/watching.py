@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from appliance.model import NetBoot
 from appliance.stages import Stage
 from appliance.strategies import Strategy
+from pxe import gate
 from pxe.director import Director
+from pxe.resuming import LOOK_BACK_SECONDS, under_way
 from pxe.sightings import Sightings
 from pxe.stalls import Stall, Stalls
 
@@ -38,13 +39,26 @@ class Watching:
         sightings.watch_ends(self._ended)
 
     async def run(self) -> None:
-        """Look for stops until cancelled."""
+        """Look for stops until cancelled, also of boots that an earlier process followed."""
+        self._safely(self.resume)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            try:
-                self.look()
-            except Exception:
-                log.exception("looking for boots that stopped")
+            self._safely(self.look)
+
+    def _safely(self, look: Callable[[], None]) -> None:
+        try:
+            look()
+        except Exception:
+            log.exception("looking for boots that stopped")
+
+    def resume(self) -> None:
+        """Go on following the boots that were under way when this process began."""
+        before = under_way(self._director.recent_events(LOOK_BACK_SECONDS), self._clock())
+        for mac, boot in before.items():
+            if self._sightings.firmware_of(mac) is None:
+                self._sightings.saw_asker(mac, boot.firmware, ipxe=boot.ipxe)
+            if gate.closed(self._director, self._sightings, mac) is None:
+                self._stalls.resume(mac, boot)
 
     def look(self) -> None:
         """Tell of the boots that stopped since the last look."""
@@ -67,14 +81,13 @@ class Watching:
 
     def _ended(self, mac: str, stage: Stage) -> None:
         now = self._clock()
-        if stage in (Stage.OFFER, Stage.SCRIPT) and not self._boots_from_network(mac):
+        if (
+            stage in (Stage.OFFER, Stage.SCRIPT)
+            and gate.closed(self._director, self._sightings, mac) is not None
+        ):
             self._stalls.ended(mac)
         elif stage is Stage.OFFER:
             ipxe = self._sightings.is_ipxe(mac)
             self._stalls.offered(mac, now, firmware=self._sightings.firmware_of(mac), ipxe=ipxe)
         else:
             self._stalls.reached(mac, stage, now)
-
-    def _boots_from_network(self, mac: str) -> bool:
-        target = self._director.boot_target(mac, self._sightings.firmware_of(mac))
-        return isinstance(target, NetBoot)

@@ -21,7 +21,7 @@ from appliance.demo import (
 from appliance.lab import APPLIANCE_ADDRESS, Lan, foreign_dhcp, lan
 from appliance.model import Event, Firmware, MachineState, Tree
 from appliance.run import Argument, run
-from appliance.vm import power_on
+from appliance.vm_power import power_on
 from tests.e2e.scenes import Built, own_scene, wait_for_state
 
 ROUNDS = 7

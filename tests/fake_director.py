@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from appliance.errors import Problem
-from appliance.model import BootTarget, Firmware, Silence
+from appliance.model import BootTarget, Event, Firmware, Silence
 from appliance.net_settings import NetSettings
 from appliance.strategies import Preference, Strategy
 
@@ -35,7 +35,11 @@ class FakeDirector:
     distfiles: Path = Path("/nonexistent")
     addresses: dict[str, str] = field(default_factory=dict)
     records: list[Recorded] = field(default_factory=list)
+    before: list[tuple[float, Event]] = field(default_factory=list)
+    """What an earlier process recorded, and how many seconds ago."""
     asked: list[tuple[str, Firmware | None]] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
+    """Whose script was asked for: the real one may issue a token then."""
     settings: NetSettings = field(default_factory=NetSettings)
     preferences: dict[str, Preference] = field(default_factory=dict)
     """By MAC or kind."""
@@ -60,6 +64,7 @@ class FakeDirector:
         self.won.append((mac, kind, strategy))
 
     def script_target(self, mac: str, firmware: Firmware | None, here: str) -> BootTarget:
+        self.scripts.append(mac)
         return self.boot_target(mac, firmware)
 
     def record(
@@ -72,7 +77,14 @@ class FakeDirector:
         seconds: float | None = None,
         message: str = "",
     ) -> None:
-        self.records.append(Recorded(mac, stage, status, size_bytes, seconds, message))
+        self.keep(Recorded(mac, stage, status, size_bytes, seconds, message))
+
+    def recent_events(self, seconds: float) -> list[tuple[float, Event]]:
+        return [one for one in self.before if one[0] <= seconds]
+
+    def keep(self, entry: Recorded) -> None:
+        """Remember what was recorded."""
+        self.records.append(entry)
 
     def saw_address(self, mac: str, address: str) -> None:
         self.addresses[mac] = address
@@ -86,6 +98,9 @@ class FakeDirector:
             raise Problem("the facts name no mac", hint="expected a line `mac 52:54:00:77:00:01`")
         return f"install token-for-{here}"
 
+    def profiles(self) -> str:
+        return "vm\ta virtual machine\n"
+
     def plan(self, body: str, here: str) -> str:
         if not body.startswith("token "):
             raise Problem("the first line is no token")
@@ -97,6 +112,16 @@ class FakeDirector:
         if "report " not in body:
             raise Problem("the report has no secret")
         return "ok"
+
+    def installed(self, body: str) -> str:
+        if not body.startswith("hmac "):
+            raise Problem("line 1 is no proof")
+        return "taken"
+
+    def enroll(self, body: str) -> str:
+        if not body.startswith("report "):
+            raise Problem("line 1 is no secret")
+        return "key 00\n"
 
     def release_file(self, release: str, name: str) -> Path | None:
         path = self.releases / release / name

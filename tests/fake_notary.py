@@ -11,7 +11,7 @@ from appliance.errors import Problem
 class FakeNotary:
     key: str = "key"
 
-    def sign(self, path: Path, signature: Path) -> None:
+    def sign(self, path: Path, signature: Path, *, at: float | None = None) -> None:
         signature.write_text(self._hash(path.read_bytes()))
 
     def clearsign(self, text: str) -> bytes:

@@ -1,5 +1,6 @@
 """Small releases of made-up packages, sealed and published as the farm does it."""
 
+import gzip
 import hashlib
 import os
 from collections.abc import Mapping
@@ -13,7 +14,9 @@ from appliance.live import LiveSite
 from appliance.model import Tree
 from appliance.store import Store
 from buildfarm import bases, index, release
+from buildfarm.cpio import cpio, file
 from buildfarm.inspection import Inspector
+from buildfarm.on_medium import FINDS_MEDIA
 from buildfarm.pool import Pool
 from buildfarm.signing import Notary
 from buildfarm.tarball import Member, write_tar
@@ -23,7 +26,6 @@ START = 1795337807.0
 HOUR = 3600.0
 
 
-@dataclass
 @dataclass
 class Press:
     """A state directory; `site` is a site directory whose profiles are published for."""
@@ -81,6 +83,7 @@ class Press:
         (out / "Packages").write_text(index.make({"CHOST": "x86_64-pc-linux-gnu"}, packages))
         (out / "kernel").write_bytes(kernel)
         (out / "tree-gentoo.sqfs").write_bytes(tree)
+        (out / "installer").write_bytes(gzip.compress(cpio([file(FINDS_MEDIA, b"")]), mtime=0))
         names = (*release.FILES, "tree-gentoo.sqfs")
         for name in names:
             if not (out / name).exists():

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from appliance.demo import cache
@@ -29,14 +30,16 @@ def kernel() -> Path:
     return next((kernel_files() / "boot").glob("vmlinuz-*"))
 
 
-def make_initramfs(root: Path, init: str) -> Path:
-    """An archive beside `root`, which is filled: busybox and the script that is the first process."""
+def make_initramfs(root: Path, init: str, modules: Sequence[Path] = ()) -> Path:
+    """An archive beside `root`, which is filled: busybox, the first process, and modules for it to load."""
     (root / "bin").mkdir(parents=True)
     (root / "bin" / "busybox").write_bytes(Path("/bin/busybox").read_bytes())
     (root / "init").write_text(init)
     for program in (root / "bin" / "busybox", root / "init"):
         program.chmod(0o755)
+    for module in modules:
+        (root / module.name).write_bytes(module.read_bytes())
     archive = root.with_suffix(".cpio")
-    names = b"bin\nbin/busybox\ninit\n"
-    run(["busybox", "cpio", "-o", "-H", "newc", "-F", archive], cwd=root, stdin=names)
+    names = "\n".join(["bin", "bin/busybox", "init", *(module.name for module in modules), ""])
+    run(["busybox", "cpio", "-o", "-H", "newc", "-F", archive], cwd=root, stdin=names.encode())
     return archive

@@ -6,37 +6,54 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 
-from appliance import daemon, demo
-from appliance.cli import (
-    bootprograms,
-    cluster,
-    console,
-    doctor,
-    explain,
-    failure,
-    gc,
-    lease,
-    machine,
-    package,
-    plan,
-    queue,
-    release,
-    secureboot,
-    sync,
-    worker,
-)
+from appliance import daemon, demo, farm_process
 from appliance.cli.base import DEFAULT_STATE, Commands, services
-from appliance.daemon import Up
+from appliance.cli.remote import remote_command
 from appliance.errors import Problem
-from appliance.model import Firmware
+from appliance.merge_site import DIRECTORY, read_all
+from appliance.model import PC_FIRMWARE, Firmware, Tree
 from appliance.run import CommandFailed
 from appliance.services import init_site
-from appliance.site import read_site
+from appliance.site import find_profile, read_site
+from appliance.up import Up
+from appliance.web_address import login_sentence
+from appliance.web_keys import WebKeys
 from buildfarm import reuse
 from buildfarm.build import Progress
 from buildfarm.signing import Signer
+
+GROUPS = (
+    "account",
+    "audit",
+    "bootprograms",
+    "cluster",
+    "console",
+    "doctor",
+    "explain",
+    "failure",
+    "gc",
+    "hold",
+    "iso",
+    "lease",
+    "machine",
+    "match",
+    "merge",
+    "package",
+    "plan",
+    "profile",
+    "queue",
+    "release",
+    "rollout",
+    "secureboot",
+    "sync",
+    "usb",
+    "webhook",
+    "worker",
+)
+"""Modules beside this one: each adds its commands."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if asked.debug else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
     try:
-        status: int = asked.command(asked)
+        command = remote_command(asked) if asked.at_server else asked.command
+        status: int = command(asked)
         return status
     except Problem as problem:
         print(f"distserver: {problem.message}", file=sys.stderr)
@@ -75,6 +93,7 @@ def parser() -> argparse.ArgumentParser:
         default=Path(os.environ.get("DISTSERVER_STATE", DEFAULT_STATE)),
         help=f"state directory (DISTSERVER_STATE, {DEFAULT_STATE})",
     )
+    add_remote(top)
     commands = Commands(top.add_subparsers(required=True, metavar="COMMAND"))
     made = commands.add("init", cmd_init, "write a commented example site", site=False)
     made.add_argument("site", type=Path, metavar="SITE")
@@ -86,26 +105,10 @@ def parser() -> argparse.ArgumentParser:
         "build", cmd_build, "build a profile and publish its release when the gate lets it pass"
     )
     made.add_argument("profile")
-    commands.add("login", cmd_login, "print a one-time link to the web page")
-    for group in (
-        bootprograms,
-        cluster,
-        doctor,
-        console,
-        explain,
-        failure,
-        gc,
-        lease,
-        machine,
-        package,
-        plan,
-        queue,
-        release,
-        secureboot,
-        sync,
-        worker,
-    ):
-        group.add(commands)
+    made = commands.add("login", cmd_login, "print a one-time link to the web page")
+    made.add_argument("name", nargs="?", default="", metavar="NAME", help="of this account; else of an admin")
+    for group in GROUPS:
+        import_module(f"{__name__}.{group}").add(commands)
 
     stage = commands.group("stage", "stages")
     text = "make the reference stage from the host's Debian"
@@ -114,10 +117,10 @@ def parser() -> argparse.ArgumentParser:
 
     text = "install a blank virtual machine on a virtual LAN"
     made = commands.add("demo", cmd_demo, text, site=False)
-    made.add_argument("--firmware", type=Firmware, choices=tuple(Firmware), default=Firmware.UEFI)
+    made.add_argument("--firmware", type=Firmware, choices=PC_FIRMWARE, default=Firmware.UEFI)
 
     made = commands.add("process", cmd_process, "one of the processes of `up`")
-    made.add_argument("name", choices=("boot", "farm", "web", "door", "build", "plan"))
+    made.add_argument("name", choices=("boot", "farm", "web", "door", "build", "plan", "image", "webhooks"))
     made.add_argument("--interface", action="append", default=[])
     made.add_argument("--sockets", type=int, help="of boot: the descriptor where the parent makes sockets")
     made.add_argument("--job", type=int, default=0, help="of build and plan: the number of the job")
@@ -125,16 +128,33 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def add_remote(top: argparse.ArgumentParser) -> None:
+    """The options by which another host's DistServer is asked."""
+    server = os.environ.get("DISTSERVER_SERVER", "")
+    text = "the page of another host's DistServer, which does the command (DISTSERVER_SERVER)"
+    top.add_argument("--server", dest="at_server", default=server, metavar="URL", help=text)
+    text = "a file for its owner alone with a token of that server"
+    top.add_argument("--token-file", type=Path, metavar="FILE", help=text)
+    text = "the only certificates to trust, such as that server's keys/web/ca.crt; else those of this host"
+    top.add_argument("--authority", type=Path, metavar="FILE", help=text)
+
+
 def cmd_init(asked: argparse.Namespace) -> int:
     init_site(asked.site)
     if os.geteuid() == 0:
-        Signer(asked.state.resolve() / "keys").ready()
+        tree = Tree(asked.state.resolve())
+        Signer(tree.path / "keys").ready()
+        keys = WebKeys.below(tree)
+        keys.make_authority(read_site(asked.site).name)
+        print(f"the web page's authority: {keys.authority}, SHA-256 {keys.fingerprint()}")
     print(f"wrote {asked.site}; now: distserver up --site {asked.site} --interface INTERFACE")
     return 0
 
 
 def cmd_check(asked: argparse.Namespace) -> int:
     site = read_site(asked.site)
+    for problem in read_all(asked.site / DIRECTORY)[1]:
+        raise problem
     print(f"{asked.site} is right: profiles {', '.join(sorted(site.profiles))}")
     return 0
 
@@ -148,12 +168,19 @@ def cmd_up(asked: argparse.Namespace) -> int:
 def cmd_process(asked: argparse.Namespace) -> int:
     what = Up(asked.site, asked.state, tuple(asked.interface), asked.sockets)
     if asked.name == "build":
-        daemon.build_job(what, asked.job, asked.jobs)
+        farm_process.build_job(what, asked.job, asked.jobs)
         return 0
     if asked.name == "plan":
-        daemon.plan_job(what, asked.job)
+        farm_process.plan_job(what, asked.job)
         return 0
-    processes = {"boot": daemon.boot, "farm": daemon.farm, "web": daemon.web, "door": daemon.door}
+    processes = {
+        "boot": daemon.boot,
+        "farm": farm_process.farm,
+        "web": daemon.web,
+        "door": daemon.door,
+        "image": farm_process.image,
+        "webhooks": daemon.webhooks,
+    }
     processes[asked.name](what)
     return 0
 
@@ -164,7 +191,10 @@ def cmd_build(asked: argparse.Namespace) -> int:
     def show(progress: Progress) -> None:
         print(f"{datetime.now():%H:%M:%S} {progress}", flush=True)
 
-    result = services(asked).build(asked.profile, show)
+    desk = services(asked)
+    find_profile(desk.live.now(), asked.profile)
+    desk.audit.note(None, "build", asked.profile)
+    result = desk.building.build(asked.profile, show)
     if result.release is None:
         print(f"distserver: {asked.profile} is not published, the previous release stays:", file=sys.stderr)
         for reason in result.reasons:
@@ -177,9 +207,7 @@ def cmd_build(asked: argparse.Namespace) -> int:
 
 
 def cmd_login(asked: argparse.Namespace) -> int:
-    desk = services(asked)
-    site = desk.live.now()
-    print(f"http://{site.web_host}:{site.web_port}/login/{desk.login_token()}")
+    print(login_sentence(services(asked), asked.name))
     return 0
 
 
@@ -189,6 +217,7 @@ def cmd_stage_reference(asked: argparse.Namespace) -> int:
         place = desk.reference_stage(
             variant, lambda text: print(f"{datetime.now():%H:%M:%S} {text}", flush=True)
         )
+        desk.audit.note(None, "stage make", variant, str(place))
         print(f"{variant}: {place}")
     return 0
 

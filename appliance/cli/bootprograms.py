@@ -21,5 +21,7 @@ def cmd_list(asked: argparse.Namespace) -> int:
 
 
 def cmd_fetch(asked: argparse.Namespace) -> int:
-    services(asked).boot_programs.fetch(asked.cpu, lambda text: print(text, flush=True))
+    desk = services(asked)
+    desk.boot_programs.fetch(asked.cpu, lambda text: print(text, flush=True))
+    desk.audit.note(None, "bootprograms fetch", asked.cpu)
     return 0

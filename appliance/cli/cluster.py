@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from appliance.cli.base import Commands, print_table, services, table_of
+from appliance.cli.cluster_remote import COMMANDS
 from appliance.compile_host import CompileHost, HostState
 from buildfarm.native import resolve
 
@@ -15,9 +16,11 @@ SHORT = 12
 def add(commands: Commands) -> None:
     names = "list, toolchains, add, remove, order, probe, quarantine, release-quarantine, kit, native"
     group = commands.group("cluster", f"the compile hosts: {names}")
-    commands.add("list", cmd_list, "every compile host, its state and what it runs", of=group)
+    made = commands.add("list", cmd_list, "every compile host, its state and what it runs", of=group)
+    made.set_defaults(remote=COMMANDS["list"])
     commands.add("toolchains", cmd_toolchains, "the toolchain images that were made", of=group)
     made = commands.add("add", cmd_add, "let a host be used; without --address one that said hello", of=group)
+    made.set_defaults(remote=COMMANDS["add"])
     made.add_argument("name", metavar="HOST")
     made.add_argument("--address", default="", help="its IPv4 address")
     made.add_argument("--slots", type=int, default=0, help="jobs at a time; one for each of its processors")
@@ -29,6 +32,7 @@ def add(commands: Commands) -> None:
         ("release-quarantine", cmd_release, "use a quarantined host again, after a new probe"),
     ):
         made = commands.add(name, command, text, of=group)
+        made.set_defaults(remote=COMMANDS[name])
         made.add_argument("name", metavar="HOST")
         if name == "quarantine":
             made.add_argument("--reason", default="by hand")
@@ -81,19 +85,24 @@ def cmd_toolchains(asked: argparse.Namespace) -> int:
 
 
 def cmd_add(asked: argparse.Namespace) -> int:
-    desk = services(asked).cluster
-    host = desk.add(asked.name, address=asked.address, slots=asked.slots, arch=asked.arch)
+    desk = services(asked)
+    host = desk.cluster.add(asked.name, address=asked.address, slots=asked.slots, arch=asked.arch)
+    desk.audit.note(None, "host add", host.name, host.address)
     print(f"{host.name} {host.address} is {host.state.value}")
     return 0
 
 
 def cmd_remove(asked: argparse.Namespace) -> int:
-    services(asked).cluster.remove(asked.name)
+    desk = services(asked)
+    desk.cluster.remove(asked.name)
+    desk.audit.note(None, "host remove", asked.name)
     return 0
 
 
 def cmd_probe(asked: argparse.Namespace) -> int:
-    found = services(asked).cluster.probe(asked.name)
+    desk = services(asked)
+    found = desk.cluster.probe(asked.name)
+    desk.audit.note(None, "host probe", asked.name, f"{len(found)} toolchains")
     for made, wrong in found:
         print(f"{made.hash[:SHORT]} {made.chost}-gcc {made.version}: {wrong or 'the same object'}")
     if not found:
@@ -107,15 +116,19 @@ def cmd_quarantine(asked: argparse.Namespace) -> int:
 
 
 def cmd_release(asked: argparse.Namespace) -> int:
-    host = services(asked).cluster.release_quarantine(asked.name)
+    desk = services(asked)
+    host = desk.cluster.release_quarantine(asked.name)
+    desk.audit.note(None, "host release", host.name)
     print(f"{host.name} is {host.state.value}")
     return 0
 
 
 def cmd_order(asked: argparse.Namespace) -> int:
-    desk = services(asked).cluster
-    made = desk.find_toolchain(asked.toolchain)
-    desk.want(made, seconds=asked.hours * 3600)
+    desk = services(asked)
+    made = desk.cluster.find_toolchain(asked.toolchain)
+    with desk.store.database.change():
+        desk.cluster.want(made, seconds=asked.hours * 3600)
+        desk.audit.note(None, "toolchain order", made.hash, f"{asked.hours:g} hours")
     print(f"{made.hash[:SHORT]} {made.chost}-gcc {made.version} is ordered for {asked.hours:g} hours")
     return 0
 

@@ -3,12 +3,14 @@
 import argparse
 from datetime import datetime
 
-from appliance.cli.base import Commands, print_table, services, table_of
+from appliance.cli.base import Commands, print_table, services, table_of, utc
+from appliance.cli.remote import client
 
 
 def add(commands: Commands) -> None:
     group = commands.group("failure", "packages that did not build")
     made = commands.add("list", cmd_failure_list, "what failed last first", of=group)
+    made.set_defaults(remote=remote_failures)
     made.add_argument("profile", nargs="?")
     made = commands.add("show", cmd_failure_show, "why a package failed, with the end of its log", of=group)
     made.add_argument("package", metavar="CATEGORY/NAME-VERSION")
@@ -33,6 +35,16 @@ def cmd_failure_list(asked: argparse.Namespace) -> int:
     return 0
 
 
+def remote_failures(asked: argparse.Namespace) -> int:
+    table = table_of("profile", "package", "kind", "times", "last", "tried again", "why")
+    for one in client(asked).get("failures", query={"profile": asked.profile or ""})["items"]:
+        times = utc(one["last_at"]), utc(one["due_at"])
+        row = one["profile"], one["package"], one["kind"], str(one["count"])
+        table.add_row(*row, *times, one["evidence"])
+    print_table(table)
+    return 0
+
+
 def cmd_failure_show(asked: argparse.Namespace) -> int:
     for one in services(asked).failures.show(asked.package, asked.profile):
         print(f"{one.cpv} of {one.profile}: {one.kind.value}, {one.evidence}")
@@ -43,7 +55,9 @@ def cmd_failure_show(asked: argparse.Namespace) -> int:
 
 
 def cmd_failure_forget(asked: argparse.Namespace) -> int:
-    for one in services(asked).failures.forget(asked.package, asked.profile):
+    desk = services(asked)
+    for one in desk.failures.forget(asked.package, asked.profile):
+        desk.audit.note(None, "failure forget", one.cpv, one.profile)
         print(f"{one.cpv} of {one.profile} is tried again at the next build")
     return 0
 

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from appliance.cli.base import Commands, print_table, services, table_of
 from buildfarm.collect import Fate
 
-KINDS = ("release", "package", "snapshot", "stage", "toolchain", "base", "log", "rest")
+KINDS = (
+    "release", "package", "snapshot", "stage", "toolchain", "base", "content", "log", "installer", "planner",
+    "image", "rest",
+)  # fmt: skip
 
 
 def add(commands: Commands) -> None:

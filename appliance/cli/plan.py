@@ -6,9 +6,12 @@ import sys
 from datetime import datetime
 
 from appliance.cli.base import Commands, print_table, services, table_of
+from appliance.cli.remote import client, done_errand
 from buildfarm.build import Progress
-from buildfarm.complaints import Question
-from buildfarm.decisions import Deed, PlanView, duration, sentence
+from buildfarm.complaints import Question, QuestionKind
+from buildfarm.decisions import Deed, PlanView, Row, duration, sentence
+
+MOST_SECONDS = 3600.0
 
 
 def add(commands: Commands) -> None:
@@ -16,6 +19,7 @@ def add(commands: Commands) -> None:
     made.add_argument("profile")
     made.add_argument("--all", action="store_true", help="also the packages that are kept")
     made.add_argument("--json", action="store_true", help="everything, for programs")
+    made.set_defaults(remote=remote_plan)
     group = commands.group("question", "what only a person can decide")
     made = commands.add("list", cmd_question_list, "open questions, the oldest first", of=group)
     made.add_argument("profile", nargs="?")
@@ -34,6 +38,23 @@ def cmd_plan(asked: argparse.Namespace) -> int:
     else:
         show_plan(view, kept=asked.all)
     return 0 if view.complete else 2
+
+
+def remote_plan(asked: argparse.Namespace) -> int:
+    """The same, found out by the farm of another host."""
+    server, place = client(asked), ("profiles", asked.profile)
+    done_errand(server, server.post(*place, "plan")["id"], *place, seconds=MOST_SECONDS)
+    said = server.get(*place, "plan")
+    if asked.json:
+        print(json.dumps(said, indent=1))
+        return 0 if said["complete"] else 2
+    questions = (Question(QuestionKind(one.pop("kind")), **one) for one in said["questions"])
+    rows = (
+        Row(Deed(r["deed"]), r["package"], r["before"], tuple(r["reasons"]), r["seconds"])
+        for r in said["packages"]
+    )
+    show_plan(PlanView(tuple(rows), tuple(questions), said["complete"]), kept=asked.all)
+    return 0 if said["complete"] else 2
 
 
 def show_plan(view: PlanView, *, kept: bool = False) -> None:

@@ -5,12 +5,13 @@ from datetime import datetime
 
 from appliance.backlog import span
 from appliance.cli.base import Commands, print_table, services, table_of
+from appliance.cli.remote import client
 from appliance.desks.backlog import Board
 
 
 def add(commands: Commands) -> None:
     text = "what is being built, what waits and why, and when all of it will be done"
-    commands.add("queue", cmd_queue, text)
+    commands.add("queue", cmd_queue, text).set_defaults(remote=remote_queue)
 
 
 def cmd_queue(asked: argparse.Namespace) -> int:
@@ -20,6 +21,18 @@ def cmd_queue(asked: argparse.Namespace) -> int:
         table.add_row(*row)
     print_table(table)
     print(summary(board))
+    return 0
+
+
+def remote_queue(asked: argparse.Namespace) -> int:
+    """The same from afar: what runs and waits there."""
+    table = table_of("profile", "state", "since", "expected end", "why")
+    places = client(asked).get("queue")["items"]
+    for one in places:
+        table.add_row(
+            one["profile"], one["state"], when(one["since"]), when(one["expected_end"]), one["said"]
+        )
+    print_table(table)
     return 0
 
 

@@ -1,12 +1,10 @@
 """`distserver release`: what was sealed, and which release each channel names."""
 
 import argparse
-import os
-import pwd
-from datetime import UTC, datetime
 
 from appliance.channels import NAMES, STABLE
-from appliance.cli.base import Command, Commands, print_table, services, table_of
+from appliance.cli.base import Command, Commands, print_table, services, table_of, user, utc
+from appliance.cli.release_remote import COMMANDS
 from appliance.desks.releases import Publication
 from appliance.farm_model import Move
 
@@ -22,6 +20,7 @@ def add(commands: Commands) -> None:
             optional = place.startswith("[")
             word = place.strip("[]")
             parser.add_argument(word.lower(), metavar=word, nargs="?" if optional else None)
+        parser.set_defaults(remote=COMMANDS[name])
         return parser
 
     made("list", cmd_list, "every release, newest first", "[PROFILE]")
@@ -43,7 +42,7 @@ def add(commands: Commands) -> None:
 
 def who() -> str:
     """Who moves a channel, for its history."""
-    return os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+    return f"cli {user()}"
 
 
 def cmd_list(asked: argparse.Namespace) -> int:
@@ -72,7 +71,7 @@ def cmd_show(asked: argparse.Namespace) -> int:
         return 0
     one = desk.release(asked.id)
     (shown,) = (shown for shown in desk.releases(one.profile) if shown.release == one)
-    print(f"release {one.id} of profile {one.profile}, sealed {_time(one.created_at)}")
+    print(f"release {one.id} of profile {one.profile}, sealed {utc(one.created_at)}")
     print(f"  snapshot {one.snapshot}")
     print(
         f"  {one.packages} packages ({shown.built} built, {shown.reused} reused),"
@@ -99,7 +98,7 @@ def cmd_history(asked: argparse.Namespace) -> int:
     table = table_of("channel", "serial", "when", "kind", "from", "to", "who", "why")
     for move in services(asked).release_desk.history(asked.profile):
         table.add_row(
-            move.channel, str(move.serial), _time(move.at), _kind(move), *_ends(move), move.who, move.why
+            move.channel, str(move.serial), utc(move.at), _kind(move), *_ends(move), move.who, move.why
         )
     print_table(table)
     return 0
@@ -122,7 +121,7 @@ def cmd_pin(asked: argparse.Namespace) -> int:
 
 
 def cmd_unpin(asked: argparse.Namespace) -> int:
-    pin = services(asked).release_desk.unpin(asked.profile, channel=asked.channel)
+    pin = services(asked).release_desk.unpin(asked.profile, channel=asked.channel, who=who())
     print(f"channel {pin.profile}/{pin.channel} names {pin.release} and moves with the next publication")
     return 0
 
@@ -137,10 +136,6 @@ def _say(done: Publication) -> int:
     for channel in done.moved:
         print(f"channel {done.release.profile}/{channel} names release {done.release.id}")
     return 0
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _kind(move: Move) -> str:

@@ -18,7 +18,9 @@ def add(commands: Commands) -> None:
 
 
 def cmd_init(asked: argparse.Namespace) -> int:
-    _show(services(asked).secure_boot.init())
+    desk = services(asked)
+    _show(desk.secure_boot.init())
+    desk.audit.note(None, "secureboot init", desk.live.now().name)
     print("now: start `distserver up` again, build the profiles, enroll the certificates on the machines")
     return 0
 

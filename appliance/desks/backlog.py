@@ -58,6 +58,7 @@ class BacklogDesk:
         clock: Callable[[], float],
         sources: Callable[[], str],
         advisories: Callable[[Profile], Mapping[str, str]] = lambda profile: {},
+        masked: Callable[[Profile], Profile] = lambda profile: profile,
     ) -> None:
         self.live = live
         self.store = store
@@ -66,6 +67,8 @@ class BacklogDesk:
         """A hash of all repositories as they are now."""
         self.advisories = advisories
         """What is vulnerable in a profile: its build goes first."""
+        self.masked = masked
+        """A profile of the site with what persons keep out of it."""
 
     def rules(self) -> Rules:
         site = self.live.now()
@@ -78,7 +81,7 @@ class BacklogDesk:
 
     def inputs(self, profile: Profile, sources: str = "") -> str:
         """A hash of a profile and the repositories it is built from: another one is a reason to build."""
-        text = f"{profile!r}\n{sources or self.sources()}"
+        text = f"{self.masked(profile)!r}\n{sources or self.sources()}"
         return hashlib.sha256(text.encode()).hexdigest()
 
     def wanted(self) -> list[Wanted]:
@@ -101,7 +104,9 @@ class BacklogDesk:
         recent = self.store.jobs.recent(KIND, profile.name)
         last = recent[0] if recent else None
         failed = last is not None and last.state in ("failed", "interrupted")
-        if last and last.inputs == inputs and not (failed or again):
+        # While it is built a person's wish waits: that build may be what they hoped for, and another follows.
+        asked = self.store.build_requests.get(profile.name) if not last or last.state != "running" else None
+        if last and last.inputs == inputs and not (failed or again or asked):
             return None
         wanted = Wanted(
             profile.name,
@@ -114,8 +119,8 @@ class BacklogDesk:
         if last and failed:
             since, successor = min(last.wanted_at, now), last.successor and last.state == "interrupted"
             wanted = replace(wanted, since=since, successor=successor)
-            return self._retry(wanted, recent, jobs) if last.inputs == inputs else wanted
-        return wanted
+            wanted = self._retry(wanted, recent, jobs) if last.inputs == inputs else wanted
+        return replace(wanted, not_before=0.0) if asked else wanted
 
     def _retry(self, wanted: Wanted, recent: list[Job], most: int) -> Wanted:
         """When the inputs that failed are tried again, and with how many packages at a time."""
@@ -217,6 +222,7 @@ class BacklogDesk:
                 raise Problem(
                     f"profile {profile.name} is being built already", hint="`distserver queue` shows how far"
                 )
+            self.store.build_requests.remove(profile.name)
             taken = self.store.jobs.get(own)
             assert taken
             return taken

@@ -4,7 +4,7 @@ import fcntl
 import logging
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from appliance.compile_host import NAME, CompileHost, HostState, accept, punish, settle
 from appliance.deadline import DeadlinePassed, wait_until
 from appliance.decision import may_install
+from appliance.desks.ordering import Ordering
 from appliance.errors import Problem
 from appliance.lending import TOKEN, from_site
 from appliance.live import LiveSite
@@ -21,8 +22,7 @@ from appliance.overlays import overlay
 from appliance.sandbox import Sandbox
 from appliance.site_cluster import is_address
 from appliance.store import Store
-from buildfarm import cluster, distcc, lease, orders, probe, toolchain
-from buildfarm.cluster import Want
+from buildfarm import cluster, distcc, lease, probe, toolchain
 from buildfarm.lease import Invited, Lease, Usage
 from buildfarm.orders import Signs
 from buildfarm.probe import Flags
@@ -37,8 +37,6 @@ START_SECONDS = 60.0
 """So long a build waits for a first host to fetch and start its toolchain."""
 OTHERS_SECONDS = 10.0
 """And so long for those that are slower."""
-KEPT_SECONDS = 3600.0
-"""An image that was made just now is wanted in a moment."""
 TEND_SECONDS = 60.0
 """How often orders are looked after while a build runs."""
 PROBE_SECONDS = 24 * 3600.0
@@ -82,22 +80,26 @@ class ClusterDesk:
 
     def hosts(self) -> list[CompileHost]:
         """Every host as it is now: those the site names, those added here, those that only said hello."""
-        now = self.clock()
-        named = {one.name: one for one in self.live.now().compile_hosts}
         with self.store.database.change():
             stored = {host.name: host for host in self.store.compile_hosts.all()}
-            kept = dict(stored)
-            for name, host in list(kept.items()):
-                if host.origin == "site" and name not in named:
-                    self.store.compile_hosts.remove(name)
-                    del kept[name]
-            for name, wanted in named.items():
-                kept[name] = from_site(wanted, kept.get(name))
-            settled = [settle(kept[name], now=now) for name in sorted(kept)]
+            settled = self._settled(stored)
+            for name in stored.keys() - {host.name for host in settled}:
+                self.store.compile_hosts.remove(name)
             for host in settled:
                 if host != stored.get(host.name):
                     self.store.compile_hosts.put(host)
         return settled
+
+    def look(self) -> list[CompileHost]:
+        """The same for who only looks: nothing is written."""
+        return self._settled({host.name: host for host in self.store.compile_hosts.all()})
+
+    def _settled(self, stored: Mapping[str, CompileHost]) -> list[CompileHost]:
+        now = self.clock()
+        named = {one.name: one for one in self.live.now().compile_hosts}
+        kept = {name: host for name, host in stored.items() if host.origin != "site" or name in named}
+        kept |= {name: from_site(wanted, kept.get(name)) for name, wanted in named.items()}
+        return [settle(kept[name], now=now) for name in sorted(kept)]
 
     def host(self, name: str) -> CompileHost:
         """Raises Problem when there is none."""
@@ -117,8 +119,13 @@ class ClusterDesk:
             shown.append(Shown(host, ordered, tuple(good)))
         return shown
 
-    def add(self, name: str, *, address: str = "", slots: int = 0, arch: str = "") -> CompileHost:
-        """Let a host be used; without an address one that said hello, at the address it said it from."""
+    def add(
+        self, name: str, *, address: str = "", slots: int = 0, arch: str = "", tend: bool = True
+    ) -> CompileHost:
+        """Let a host be used; without an address one that said hello, at the address it said it from.
+
+        `tend` False is for who may not sign: the farm orders within seconds.
+        """
         if not NAME.fullmatch(name):
             raise Problem(f"{name!r} is no host name, expected lower-case letters, digits, - and .")
         known = self.store.compile_hosts.get(name)
@@ -131,26 +138,30 @@ class ClusterDesk:
         host = known or CompileHost(name, address, HostState.GONE)
         host = replace(host, address=address or host.address, origin="hand", slots=slots, arch=arch)
         self.store.compile_hosts.put(accept(host, now=self.clock()))
-        self.tend()
+        if tend:
+            self.tend()
         return self.host(name)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, tend: bool = True) -> None:
+        """`tend` False: the farm takes its orders away within seconds."""
         host = self.host(name)
         if host.origin == "site":
             raise Problem(f"{name} stands in the site", hint="take it out of appliance.toml")
         self.store.compile_hosts.remove(name)
-        (self._orders / name).unlink(missing_ok=True)
+        if tend:
+            self._ordering.withdraw(name)
 
     def release_quarantine(self, name: str) -> CompileHost:
         """Use it again from now on, after a new probe."""
         self.store.compile_hosts.put(accept(self.host(name), now=self.clock()))
         return self.host(name)
 
-    def quarantine(self, name: str, reason: str) -> CompileHost:
+    def quarantine(self, name: str, reason: str, *, who: str | None = None) -> CompileHost:
         """Do not use it for a time, longer at each time; every toolchain has to be probed again then."""
         log.warning("compile host %s is quarantined: %s", name, reason)
         with self.store.database.change():
             self.store.compile_hosts.put(punish(self.host(name), reason, now=self.clock()))
+            self.store.audit.add(self.clock(), who, "host quarantine", name, reason)
             for made in self.store.compile_hosts.ports(name):
                 self.store.compile_hosts.set_probed(name, made, 0.0)
         return self.host(name)
@@ -230,46 +241,11 @@ class ClusterDesk:
         """
         with (self.tree.room("cluster") / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self._tend()
-
-    def _tend(self) -> None:
-        now = self.clock()
-        wanted = self.store.compile_hosts.wanted(now=now)
-        made = {one.hash: one for one in toolchain.all_toolchains(self.toolchains)}
-        wants = [Want(h, made[h].arch, made[h].size_bytes) for h in wanted if h in made]
-        hosts = self.hosts()
-        ports = {host.name: self.store.compile_hosts.ports(host.name) for host in hosts}
-        assigned = cluster.assign(hosts, wants, ports)
-        for host in hosts:
-            if host.name in assigned:
-                self._order(host, assigned[host.name], now)
-        for file in self._orders.iterdir():
-            if file.is_file() and file.name not in assigned:
-                file.unlink()
-        for digest in set(made) - set(wanted):
-            if now - (self.toolchains / f"{digest}.json").stat().st_mtime < KEPT_SECONDS:
-                continue
-            for suffix in ("json", "sqfs"):
-                (self.toolchains / f"{digest}.{suffix}").unlink(missing_ok=True)
-
-    def _order(self, host: CompileHost, ordered: Sequence[cluster.Ordered], now: float) -> None:
-        self.store.compile_hosts.set_ports(host.name, {one.toolchain: one.port for one in ordered})
-        try:
-            builders = [orders.source_address(host.address), *self.live.now().builders]
-        except Problem as problem:
-            log.warning("%s", problem)
-            return
-        signed_at, standing = orders.signed_time(self._orders, host.name)
-        text = cluster.render(host.name, ordered, serial=0, now=now, builders=builders)
-        same = orders.body(text) == standing and 0 <= now - signed_at < cluster.LIFETIME_SECONDS / 4
-        if not same:
-            serial = self.store.compile_hosts.next_serial(host.name, now=now)
-            text = cluster.render(host.name, ordered, serial=serial, now=now, builders=builders)
-            orders.write(self._orders, host.name, text, self.signer)
+            self._ordering.round(self.hosts(), now=self.clock())
 
     @property
-    def _orders(self) -> Path:
-        return self._room("orders")
+    def _ordering(self) -> Ordering:
+        return Ordering(self.live, self.store, self.signer, self._room("orders"), self.toolchains)
 
     def _room(self, name: str) -> Path:
         place = self.tree.room("cluster").resolve() / name
@@ -290,6 +266,7 @@ class ClusterDesk:
         *,
         flags: Flags | None = None,
         identity: str = "",
+        cross: Sandbox | None = None,
         start_seconds: float = START_SECONDS,
     ) -> Iterator[Lease]:
         """Compile hosts for one build in this root. Without any that answers it costs nothing.
@@ -302,11 +279,11 @@ class ClusterDesk:
             return
         flags = flags or probe.read_flags(sandbox)
         probe.check_flags(sandbox, flags)
-        made = self.toolchain(sandbox, flags, identity=identity)
+        made = self.toolchain(cross or sandbox, flags, identity=identity)
         self.want(made)
         invited = self._invited(made, start_seconds)
         image = self.toolchains / f"{made.hash}.sqfs"
-        ground = lease.Ground(sandbox, flags, made, image, self._room("leases"), processors)
+        ground = lease.Ground(sandbox, flags, made, image, self._room("leases"), processors, cross)
 
         def passed(host: str) -> None:
             self.store.compile_hosts.set_probed(host, made.hash, self.clock())

@@ -12,6 +12,7 @@ from pathlib import Path
 from appliance.errors import Problem
 from appliance.findings import Finding, Level
 from appliance.host_checks import (
+    Port,
     judge_capabilities,
     judge_firewall,
     judge_front,
@@ -150,7 +151,7 @@ class DoctorDesk:
 
     def _host(self, link: Link, processes: dict[int, int], listeners: Sequence[Listener]) -> list[Finding]:
         site = self._site
-        wanted = ports(site.http_port if site else 80, dns=bool(site and site.dns.zone))
+        wanted = _ports(site, site.http_port if site else 80)
         place = (link.name, link.address)
         findings = judge_ports(wanted, listeners, place, processes)
         if site and site.http_front:
@@ -162,7 +163,7 @@ class DoctorDesk:
 
     def _firewall(self, link: Link) -> list[Finding]:
         site = self._site
-        wanted = ports((site.http_front or site.http_port) if site else 80, dns=bool(site and site.dns.zone))
+        wanted = _ports(site, (site.http_front or site.http_port) if site else 80)
         legacy = Path("/proc/net/ip_tables_names")
         findings = []
         if legacy.exists() and legacy.read_text().strip():
@@ -177,6 +178,11 @@ class DoctorDesk:
             said = f"cannot be read: {str(failed).splitlines()[0]}"
             return [*findings, Finding(Level.YELLOW, "firewall", said, "run it as root")]
         return findings + judge_firewall(listed, wanted, link.name, link.network, link.address)
+
+
+def _ports(site: Site | None, http: int) -> tuple[Port, ...]:
+    """Those that machines ask."""
+    return ports(http, dns=bool(site and site.dns.zone), clients=site.clients.port if site else 0)
 
 
 def boot_processes() -> dict[int, int]:

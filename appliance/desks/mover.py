@@ -38,7 +38,10 @@ class Mover:
         signed = self.notary.clearsign(statement.write(said))
         self.store.releases.begin_move(meant)
         self.channels.put(said, signed)
-        self.store.releases.end_move(profile, channel, serial)
+        with self.store.database.change():
+            self.store.releases.end_move(profile, channel, serial)
+            detail = f"{before or 'nothing'} -> {release} {why}".rstrip()
+            self.store.audit.add(now, who, f"release {kind}", f"{profile}/{channel}", detail)
         log.info("channel %s/%s: %s -> %s (%s by %s)", profile, channel, before, release, kind, who)
         return said
 

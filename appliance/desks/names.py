@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address
 
-from appliance.boot import default_name
 from appliance.dns_settings import NameBook
+from appliance.install import default_name
 from appliance.live import LiveSite
 from appliance.store import Store
 

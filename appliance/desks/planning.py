@@ -38,23 +38,37 @@ class OnlyLooking:
 
 class PlanningDesk:
     def __init__(
-        self, live: LiveSite, tree: Tree, store: Store, clock: Callable[[], float], sync: SyncDesk
+        self,
+        live: LiveSite,
+        tree: Tree,
+        store: Store,
+        clock: Callable[[], float],
+        sync: SyncDesk,
+        *,
+        masked: Callable[[Profile], Profile] = lambda profile: profile,
     ) -> None:
         self.live = live
         self.tree = tree
         self.store = store
         self.clock = clock
         self.sync = sync
+        self.masked = masked
+        """A profile of the site with what persons keep out of it."""
 
     def plan(self, name: str, progress: Report) -> PlanView:
         """Ask the profile's own Portage; root, pool and releases stay as they are, a build may run meanwhile.
 
         Its questions are remembered. Raises Problem when the profile cannot be planned at all: no stage.
         """
+        return self.find(name, progress)[0]
+
+    def find(self, name: str, progress: Report) -> tuple[PlanView, Preview]:
+        """The same, and all that was found out for it."""
         site = self.live.now()
         profile = find_profile(site, name)
         self.sync.prepare(lambda text: progress(Progress("snapshot", text)), profile)
-        return self.look(site, profile, progress, tools=self._tools(site))
+        found = self._preview(site, profile, progress, self._tools(site))
+        return self._seen(profile, found), found
 
     def foresee(self, profile: Profile) -> Preview:
         """What a build from the current snapshots would do; its questions are noted before it runs."""
@@ -66,7 +80,10 @@ class PlanningDesk:
 
     def look(self, site: Site, profile: Profile, progress: Report, *, tools: Tools) -> PlanView:
         """The same for a site that was read already."""
-        found = self._preview(site, profile, progress, tools)
+        return self._seen(profile, self._preview(site, profile, progress, tools))
+
+    def _seen(self, profile: Profile, found: Preview) -> PlanView:
+        """For a person, with its questions, which are remembered."""
         view = self.view(found)
         if not found.asked:
             return replace(view, questions=tuple(_question(one) for one in self.questions(profile.name)))
@@ -81,7 +98,7 @@ class PlanningDesk:
 
     def _preview(self, site: Site, profile: Profile, progress: Report, tools: Tools) -> Preview:
         ledger = OnlyLooking(self.store.packages)
-        order = take_order(site, profile, self.tree, ledger=ledger, report=progress, tools=tools)
+        order = take_order(site, self.masked(profile), self.tree, ledger=ledger, report=progress, tools=tools)
         try:
             return preview(order)
         finally:

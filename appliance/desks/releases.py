@@ -1,18 +1,24 @@
 """Releases and their channels: publish, promote, roll back, pin, and never move to a bad one."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from appliance.channels import CANARY, NAMES, STABLE
+from appliance.client_order import RolloutState
 from appliance.desks.catalogue import Catalogue
 from appliance.errors import Problem
 from appliance.farm_model import Move, Origin, Pin, Release
 from appliance.model import MachineState
+from appliance.store.machines import Search
 from appliance.store.releases import DONE
 from buildfarm.collect import Collector, Fate, Keep
 
 log = logging.getLogger(__name__)
+
+NAMED = 10
+"""So many machines that failed are named in the log."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +85,13 @@ class ReleaseDesk(Catalogue):
                 continue
             moves = self.store.releases.moves(profile.name, CANARY)
             since = next((one.at for one in moves if one.state == DONE), self.clock())
-            failed = [one.mac for one in self._machines(release.id) if one.state is MachineState.FAILED]
+            search = Search(state=MachineState.FAILED.value, release=release.id)
+            failed = [one.mac for one in self.store.machines.find(search, limit=NAMED)]
+            rollout = self.store.rollouts.get(profile.name, CANARY)
             if failed:
                 log.warning("release %s stays on canary: %s failed", release.id, ", ".join(failed))
+            elif rollout and rollout.release == release.id and rollout.state is RolloutState.STOPPED:
+                log.warning("release %s stays on canary: %s", release.id, rollout.why)
             elif self.clock() - since >= profile.promote_after_seconds:
                 why = f"{profile.promote_after_seconds / 3600:g} h on canary"
                 done.append(self._move(release, STABLE, kind="promote", who="farm", why=why))
@@ -108,16 +118,21 @@ class ReleaseDesk(Catalogue):
             if said is None or said.release != release:
                 self.mover.move(profile, channel, known.id, kind="pin", who=who, why=why)
             pin = Pin(profile, channel, release, self.clock(), who, why)
-            self.store.releases.pin(pin)
+            with self.store.database.change():
+                self.store.releases.pin(pin)
+                detail = f"{release} {why}".rstrip()
+                self.store.audit.add(pin.at, who, "release hold", f"{profile}/{channel}", detail)
         return pin
 
-    def unpin(self, profile: str, *, channel: str = STABLE) -> Pin:
+    def unpin(self, profile: str, *, channel: str = STABLE, who: str) -> Pin:
         """Let a channel move again; it moves with the next publication."""
         with self.channels.lock():
             pin = self.store.releases.pinned(profile, check_channel(channel))
             if pin is None:
                 raise Problem(f"channel {profile}/{channel} is not pinned")
-            self.store.releases.unpin(profile, channel)
+            with self.store.database.change():
+                self.store.releases.unpin(profile, channel)
+                self.store.audit.add(self.clock(), who, "release unpin", f"{profile}/{channel}", pin.release)
         return pin
 
     def _move(self, release: Release, channel: str, *, kind: str, who: str, why: str) -> Publication:
@@ -196,7 +211,12 @@ class ReleaseDesk(Catalogue):
         """Remove what nothing names; everything with the reasons why it stays."""
         site = self.live.now()
         keep = Keep(site.keep_releases, site.keep_seconds)
-        return Collector(self.tree, self.store, self.channels, keep, self.clock).collect(dry_run=dry_run)
+        fates = Collector(self.tree, self.store, self.channels, keep, self.clock).collect(dry_run=dry_run)
+        gone = Counter(fate.kind for fate in fates if fate.goes)
+        if gone and not dry_run:
+            said = ", ".join(f"{count} {kind}" for kind, count in sorted(gone.items()))
+            self.store.audit.add(self.clock(), None, "gc", "state", said)
+        return fates
 
     def start(self, *, deep: bool) -> list[str]:
         """What every start does: verify, then make history and files agree. Sentences on what was wrong."""

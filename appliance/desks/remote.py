@@ -169,6 +169,9 @@ class RemoteDesk:
         self.store.packages.remember(package, parts)
         figures = Figures(effort.seconds, effort.cpu_seconds, effort.peak_bytes)
         self.store.packages.measured(package.sha256, figures)
+        if not effort.seconds:
+            # Left over from a build that was killed: nobody saw how long it took, and 0 is no estimate.
+            return
         subject = Subject(index.split_cpv(package.cpv)[0], build_key=package.build_key)
         self.store.history.record(subject, effort, at=self.clock())
 

@@ -177,14 +177,18 @@ class SyncDesk:
             done[one.name] = outcome
 
     def _note(self, one: Repository, snapshot: Snapshot, validator: str) -> Outcome:
-        changed = self.store.snapshots.succeeded(
-            one.name,
-            source=one.source,
-            revision=snapshot.revision,
-            image=snapshot.image.name,
-            validator=validator,
-            now=self.clock(),
-        )
+        now = self.clock()
+        with self.store.database.change():
+            changed = self.store.snapshots.succeeded(
+                one.name,
+                source=one.source,
+                revision=snapshot.revision,
+                image=snapshot.image.name,
+                validator=validator,
+                now=now,
+            )
+            if changed:
+                self.store.audit.add(now, None, "sync", one.name, snapshot.revision)
         return Outcome(one.name, snapshot, changed=changed)
 
     def _asked(self, site: Site, one: Repository, *, force: bool, say: Say, profile: Profile | None) -> Asked:

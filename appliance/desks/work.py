@@ -20,6 +20,8 @@ from buildfarm.preparing import Unresolved
 from buildfarm.root import Busy
 
 LOOK_AGAIN_SECONDS = 1.0
+REFUSED = "gate"
+"""The kind of a failure when every package is there, and the gate or a trial says no."""
 
 
 class Work:
@@ -47,6 +49,8 @@ class Work:
         """cpv -> package of everything this build put into the pool."""
         self._flags = flags
         self._seconds: dict[str, float] = {}
+        self._offered: dict[str, str] = {}
+        """cpv -> sha256 of what was known under the wanted keys."""
         self._meter = Meter()
 
     def __enter__(self) -> "Work":
@@ -73,6 +77,7 @@ class Work:
             there = {key for one in found for key in (one.build_key, one.neutral_key) if key}
             missing = {key for key, neutral in keys.items() if there.isdisjoint((key, neutral))}
             others = self.store.claims.take(missing, self.owner, now=self.clock())
+            self._offered |= {one.cpv: one.sha256 for one in found}
             if not others:
                 self._claimed |= missing
                 if told:
@@ -89,6 +94,7 @@ class Work:
     def remember(self, package: Package, parts: Mapping[str, str]) -> None:
         self.store.packages.remember(package, parts)
         self.made[package.cpv] = package
+        self.store.job_packages.made(self.job, package.cpv, package.sha256)
 
     def forget(self, sha256: str) -> None:
         self.store.packages.forget(sha256)
@@ -97,8 +103,24 @@ class Work:
         """Pass it on, and keep it where `distserver queue` finds it."""
         if progress.package and progress.seconds is not None:
             self._seconds[progress.package] = progress.seconds
-        self.store.jobs.note(self.job, str(progress))
+        with self.store.database.change():
+            self._note(progress)
+            self.store.jobs.note(self.job, str(progress))
         self._report(progress)
+
+    def _note(self, progress: Progress) -> None:
+        """Keep what emerge does with each package."""
+        cpv, status = progress.package, progress.status
+        if progress.step != "packages" or not cpv:
+            return
+        rows, now = self.store.job_packages, self.clock()
+        if status == "begin":
+            reused = progress.message.endswith("binary")
+            sha256 = self._offered.get(cpv, "") if reused else ""
+            rows.begin(self.job, cpv, reused=reused, sha256=sha256, now=now)
+        elif status in ("done", "failed"):
+            said = progress.message if status == "failed" else ""
+            rows.end(self.job, cpv, status, seconds=progress.seconds, said=said, now=now)
 
     def account(self, tally: Tally) -> None:
         """Remember what the build and each package it made cost."""

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -184,7 +184,9 @@ class FarmLedger:
         self.pool.file(sha256).unlink(missing_ok=True)
 
     def remember(self, package: Package, parts: Mapping[str, str]) -> None:
-        figures = self.meter.tally.figures().get(package.cpv, Figures(0.0, 0.0, 0, ""))
+        # The meter looks once a second: of what was built between two looks only emerge knows the time.
+        seen = self.meter.tally.figures().get(package.cpv, Figures(0.0, 0.0, 0, ""))
+        figures = replace(seen, seconds=package.seconds or seen.seconds)
         self.farm.push(self.job, package, parts, figures, self.pool.file(package.sha256))
         self.pushed.append(package.cpv)
         log.info("pushed %s", package.cpv)

@@ -43,6 +43,13 @@ class CompileHosts:
         rows = self.database.rows("SELECT toolchain, port FROM compile_order WHERE host = ?", (host,))
         return {row["toolchain"]: row["port"] for row in rows}
 
+    def duties(self, host: str) -> list[tuple[str, int, float]]:
+        """What a host was ordered: (toolchain, port, when it passed its probe there; 0: never)."""
+        rows = self.database.rows(
+            "SELECT toolchain, port, probed_at FROM compile_order WHERE host = ? ORDER BY port", (host,)
+        )
+        return [(row["toolchain"], row["port"], row["probed_at"]) for row in rows]
+
     def set_ports(self, host: str, ports: Mapping[str, int]) -> None:
         """A toolchain on another port than before must be probed again."""
         with self.database.change():
@@ -83,6 +90,11 @@ class CompileHosts:
             " ON CONFLICT (hash) DO UPDATE SET until = max(until, excluded.until)",
             (toolchain, until),
         )
+
+    def wanted_until(self, *, now: float) -> dict[str, float]:
+        """The toolchains that are wanted now, and until when; nothing is written for it."""
+        rows = self.database.rows("SELECT hash, until FROM wanted_toolchain WHERE until > ?", (now,))
+        return {row["hash"]: row["until"] for row in rows}
 
     def wanted(self, *, now: float) -> list[str]:
         """The toolchains that are wanted now, those that are wanted longest first."""

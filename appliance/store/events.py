@@ -1,6 +1,7 @@
 """Events: the timeline of a machine or a job, kept in the order they came."""
 
 import json
+import sqlite3
 from collections.abc import Sequence
 
 from appliance.model import Event
@@ -9,6 +10,8 @@ from appliance.store.database import Database
 PER_SUBJECT = 5000
 """A machine in a boot loop must not fill the disk: its oldest events go."""
 
+MOST_RECENT = 20_000
+"""Three thousand machines that were switched on at once make so many until their installers speak."""
 TOGETHER = 64
 """Rows of one statement. Other threads run while SQLite runs it: with one for each row they stop as often."""
 
@@ -42,6 +45,17 @@ class Events:
             )
         return last
 
+    def forget(self, subject: str) -> None:
+        self.database.execute("DELETE FROM event WHERE subject = ?", (subject,))
+
+    def messages(self, subject: str, stage: str, *, limit: int) -> list[str]:
+        """The newest first."""
+        rows = self.database.rows(
+            "SELECT message FROM event WHERE subject = ? AND stage = ? ORDER BY id DESC LIMIT ?",
+            (subject, stage, limit),
+        )
+        return [row["message"] for row in rows]
+
     def newest(self) -> int:
         """The number of the newest event of all, 0 when there is none."""
         row = self.database.row("SELECT max(id) AS id FROM event")
@@ -52,21 +66,33 @@ class Events:
         rows = self.database.rows(
             "SELECT * FROM event WHERE subject = ? AND id > ? ORDER BY id", (subject, last)
         )
-        return [
-            (
-                row["id"],
-                Event(
-                    subject=row["subject"],
-                    at=row["at"],
-                    stage=row["stage"],
-                    status=row["status"],
-                    seconds=row["seconds"],
-                    size_bytes=row["size_bytes"],
-                    message=row["message"],
-                ),
-            )
-            for row in rows
-        ]
+        return [(row["id"], _event(row)) for row in rows]
+
+    def page(self, subject: str, last: int, *, limit: int) -> list[tuple[int, Event]]:
+        """Some events that came after number `last`, of a subject or, when it is empty, of all."""
+        where, values = ("subject = ? AND", (subject,)) if subject else ("", ())
+        rows = self.database.rows(
+            f"SELECT * FROM event WHERE {where} id > ? ORDER BY id LIMIT ?", (*values, last, limit)
+        )
+        return [(row["id"], _event(row)) for row in rows]
+
+    def since(self, at: float) -> list[Event]:
+        """What happened from a time on, in its order: of very much only the newest."""
+        newest = "SELECT * FROM event ORDER BY id DESC LIMIT ?"
+        rows = self.database.rows(f"SELECT * FROM ({newest}) WHERE at >= ? ORDER BY id", (MOST_RECENT, at))
+        return [_event(row) for row in rows]
+
+
+def _event(row: sqlite3.Row) -> Event:
+    return Event(
+        subject=row["subject"],
+        at=row["at"],
+        stage=row["stage"],
+        status=row["status"],
+        seconds=row["seconds"],
+        size_bytes=row["size_bytes"],
+        message=row["message"],
+    )
 
 
 def _values(event: Event) -> tuple[str | float | int | None, ...]:

@@ -41,6 +41,14 @@ class Failures:
         )
         return [_failure(row) for row in rows]
 
+    def newest(self, limit: int) -> tuple[list[FailureRecord], int]:
+        """The last ones that failed, and how many there are."""
+        rows = self.database.rows(
+            "SELECT * FROM failure ORDER BY last_at DESC, profile, cpv LIMIT ?", (limit,)
+        )
+        count = self.database.row("SELECT count(*) AS count FROM failure")
+        return [_failure(row) for row in rows], int(count["count"]) if count else 0
+
     def under(self, profile: str, keys: Mapping[str, str]) -> list[FailureRecord]:
         """What failed in this profile under just these keys (cpv -> build key)."""
         return [one for one in self.all(profile) if keys.get(one.cpv) == one.build_key]

@@ -68,6 +68,14 @@ class History:
                 (subject.name, subject.flags, subject.name, subject.flags, KEPT),
             )
 
+    def seconds_of(self, name: str, *, before: float, limit: int) -> list[float]:
+        """What the last builds of a `category/name` took that ended before then, the newest first."""
+        rows = self.database.rows(
+            "SELECT seconds FROM effort WHERE name = ? AND at < ? ORDER BY id DESC LIMIT ?",
+            (name, before, limit),
+        )
+        return [row["seconds"] for row in rows]
+
     def estimate(self, subject: Subject) -> Effort:
         """From the same key; else other versions under the same flags; else under any; else from sources of
         a similar size (at most twice or half as large); else a guess."""

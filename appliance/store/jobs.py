@@ -1,6 +1,8 @@
 """Jobs: what waits to be done, what the farm is doing and what it did."""
 
+import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from appliance.backlog import Task
@@ -93,14 +95,22 @@ class Jobs:
         self.database.execute("UPDATE job SET successor = 1 WHERE id = ?", (job,))
 
     def end(
-        self, job: int, state: str, *, now: float, message: str = "", log: str = "", failure: str = ""
+        self,
+        job: int,
+        state: str,
+        *,
+        now: float,
+        message: str = "",
+        log: str = "",
+        failure: str = "",
+        reasons: Sequence[str] = (),
     ) -> None:
         """A job that ended already stays as it is: whoever stopped it has said why."""
         places = ", ".join("?" * len(ENDED))
         self.database.execute(
-            "UPDATE job SET state = ?, ended_at = ?, message = ?, log = ?, failure = ?"
+            "UPDATE job SET state = ?, ended_at = ?, message = ?, log = ?, failure = ?, reasons = ?"
             f" WHERE id = ? AND state NOT IN ({places})",
-            (state, now, message, log, failure, job, *ENDED),
+            (state, now, message, log, failure, json.dumps(reasons), job, *ENDED),
         )
 
     def lease(self, job: int, owner: str, *, until: float) -> bool:
@@ -146,6 +156,20 @@ class Jobs:
         """Newest first."""
         return self._select("ORDER BY id DESC LIMIT ?", (limit,))
 
+    def before(self, job: int | None, *, limit: int) -> list[Job]:
+        """The newest first; with the number of a job those older than it."""
+        return self._select("WHERE ? IS NULL OR id < ? ORDER BY id DESC LIMIT ?", (job, job, limit))
+
+    def page(self, profile: str = "", state: str = "", *, limit: int, offset: int = 0) -> list[Job]:
+        """A part of all of them, newest first; empty words are any."""
+        where, values = _like(profile, state)
+        return self._select(f"{where} ORDER BY id DESC LIMIT ? OFFSET ?", (*values, limit, offset))
+
+    def count(self, profile: str = "", state: str = "") -> int:
+        where, values = _like(profile, state)
+        row = self.database.row(f"SELECT count(*) AS count FROM job {where}", values)
+        return int(row["count"]) if row else 0
+
     def recent(self, kind: str, profile: str, limit: int = 20) -> list[Job]:
         """Those of a profile that started, newest first."""
         started = "state NOT IN ('waiting', 'replaced')"
@@ -182,8 +206,19 @@ class Jobs:
         return [_job(row) for row in self.database.rows(f"SELECT * FROM job {rest}", values)]
 
 
+def _like(profile: str, state: str) -> tuple[str, tuple[str, ...]]:
+    named = {name: value for name, value in (("profile", profile), ("state", state)) if value}
+    where = " AND ".join(f"{name} = ?" for name in named)
+    return (f"WHERE {where}" if where else "", tuple(named.values()))
+
+
 def who(owner: str) -> str:
     return "the process" if _is_local(owner) else f"the worker {owner.partition('@')[0]}"
+
+
+def place_of(owner: str) -> str:
+    """The name of the worker on another host that runs a job; empty: it runs here."""
+    return "" if _is_local(owner) else owner.partition("@")[0]
 
 
 def _is_local(owner: str) -> bool:
@@ -214,4 +249,5 @@ def _job(row: sqlite3.Row) -> Job:
         not_before=row["not_before"],
         max_jobs=row["max_jobs"],
         peak_bytes=row["peak_bytes"],
+        reasons=tuple(json.loads(row["reasons"])),
     )

@@ -30,6 +30,15 @@ class Packages:
         }
         return sorted(found.values(), key=lambda one: (-one.built_at, one.sha256))
 
+    def remote_share(self, *, since: float) -> float | None:
+        """The part of the building time since then that compile hosts took; None when nothing was built."""
+        row = self.database.row(
+            "SELECT sum(seconds) AS seconds, sum(seconds * remote_share) AS remote FROM package"
+            " WHERE built_at >= ?",
+            (since,),
+        )
+        return row["remote"] / row["seconds"] if row and row["seconds"] else None
+
     def remember(self, package: Package, parts: Mapping[str, str] | None = None) -> None:
         """Note a package and what decided about it; noting it again replaces what was noted."""
         recipe = zlib.compress(json.dumps(parts, sort_keys=True).encode()) if parts else None
@@ -69,6 +78,20 @@ class Packages:
             (len(name) + 1, f"{name}-"),
         )
         return [_package(row) for row in rows]
+
+    def newest_of(self, name: str, *, before: float, but: str = "") -> Package | None:
+        """The last package of one `category/name` that was built before then; `but`: not this sha256."""
+        # A version begins with a digit (PMS 3.2), so this is a range of the index of cpv.
+        row = self.database.row(
+            f"SELECT {_LIST} FROM package WHERE cpv >= ? AND cpv < ? AND built_at < ? AND sha256 != ?"
+            " ORDER BY built_at DESC, sha256 LIMIT 1",
+            (f"{name}-0", f"{name}-:", before, but),
+        )
+        return _package(row) if row else None
+
+    def get(self, sha256: str) -> Package | None:
+        row = self.database.row(f"SELECT {_LIST} FROM package WHERE sha256 = ?", (sha256,))
+        return _package(row) if row else None
 
     def find(self, text: str) -> list[Package]:
         """By the beginning of the sha256, `category/name-1`, `category/name` or `name`; the newest first."""

@@ -1,7 +1,7 @@
 """Releases: what was sealed, of which packages, what is wrong with one, and how channels moved."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from appliance.farm_model import Move, Origin, Pin, Release
 from appliance.store.database import Database
@@ -25,6 +25,49 @@ class Releases:
             (profile, profile),
         )
         return [_release(row) for row in rows]
+
+    def page(self, profile: str = "", *, limit: int, offset: int = 0) -> list[Release]:
+        """A part of all(), of one profile when it is named."""
+        where, values = ("WHERE profile = ?", (profile,)) if profile else ("", ())
+        rows = self.database.rows(
+            f"SELECT * FROM release {where} ORDER BY created_at DESC, id LIMIT ? OFFSET ?",
+            (*values, limit, offset),
+        )
+        return [_release(row) for row in rows]
+
+    def after(self, profile: str, mark: tuple[float, str] | None, *, limit: int) -> list[Release]:
+        """A part of all(): those that stand after (created_at, id); None: the first."""
+        terms, values = ["1"], list[float | str]()
+        if profile:
+            terms.append("profile = ?")
+            values.append(profile)
+        if mark:
+            terms.append("(created_at < ? OR (created_at = ? AND id > ?))")
+            values += [mark[0], mark[0], mark[1]]
+        rows = self.database.rows(
+            f"SELECT * FROM release WHERE {' AND '.join(terms)} ORDER BY created_at DESC, id LIMIT ?",
+            (*values, limit),
+        )
+        return [_release(row) for row in rows]
+
+    def count(self, profile: str = "") -> int:
+        where, values = ("WHERE profile = ?", (profile,)) if profile else ("", ())
+        row = self.database.row(f"SELECT count(*) AS count FROM release {where}", values)
+        return int(row["count"]) if row else 0
+
+    def before(self, release: Release) -> Release | None:
+        """The one of the same profile that stands after it in all()."""
+        row = self.database.row(
+            "SELECT * FROM release WHERE profile = ? AND (created_at < ? OR (created_at = ? AND id > ?))"
+            " ORDER BY created_at DESC, id LIMIT 1",
+            (release.profile, release.created_at, release.created_at, release.id),
+        )
+        return _release(row) if row else None
+
+    def faults(self) -> list[tuple[str, str]]:
+        """(release, what is wrong), the newest fault first."""
+        rows = self.database.rows("SELECT release, reason FROM release_fault ORDER BY at DESC, release")
+        return [(row["release"], row["reason"]) for row in rows]
 
     def add(self, release: Release, origins: Iterable[Origin] = ()) -> None:
         """Remember a sealed release; what is known of it already stays."""
@@ -99,11 +142,12 @@ class Releases:
         row = self.database.row("SELECT reason FROM release_fault WHERE release = ?", (release,))
         return str(row["reason"]) if row else ""
 
-    def newest_sound(self) -> Release | None:
-        row = self.database.row(
-            "SELECT * FROM release WHERE id NOT IN (SELECT release FROM release_fault)"
-            " ORDER BY created_at DESC, id LIMIT 1"
-        )
+    def newest_sound(self, of: Collection[str] | None = None) -> Release | None:
+        """The newest that verifies, of any profile or one of those."""
+        asked = "SELECT * FROM release WHERE id NOT IN (SELECT release FROM release_fault)"
+        if of is not None:
+            asked += f" AND profile IN ({','.join('?' * len(of))})"
+        row = self.database.row(f"{asked} ORDER BY created_at DESC, id LIMIT 1", tuple(sorted(of or ())))
         return _release(row) if row else None
 
     # how channels moved; where they point is said by their files alone

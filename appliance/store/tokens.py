@@ -19,18 +19,22 @@ class Tokens:
             self.revoke(mac, purpose)
             self.database.execute(
                 "INSERT INTO token (hash, mac, purpose, issued_at, expires_at) VALUES (?,?,?,?,?)",
-                (_hash(token), mac, purpose, now, now + lifetime_seconds),
+                (hash_of(token), mac, purpose, now, now + lifetime_seconds),
             )
         return token
 
     def revoke(self, mac: str, purpose: str) -> None:
         self.database.execute("DELETE FROM token WHERE mac = ? AND purpose = ?", (mac, purpose))
 
+    def revoke_all(self, mac: str) -> None:
+        """Those of every purpose."""
+        self.database.execute("DELETE FROM token WHERE mac = ?", (mac,))
+
     def owner(self, token: str, purpose: str, *, now: float) -> str | None:
         """The machine it was issued to, if it is still good; it stays good."""
         row = self.database.row(
             "SELECT mac FROM token WHERE hash = ? AND purpose = ? AND used_at IS NULL AND expires_at > ?",
-            (_hash(token), purpose, now),
+            (hash_of(token), purpose, now),
         )
         return str(row["mac"]) if row else None
 
@@ -39,17 +43,18 @@ class Tokens:
         with self.database.change():
             mac = self.owner(token, purpose, now=now)
             if mac:
-                self.database.execute("UPDATE token SET used_at = ? WHERE hash = ?", (now, _hash(token)))
+                self.database.execute("UPDATE token SET used_at = ? WHERE hash = ?", (now, hash_of(token)))
             return mac
 
     def was_used(self, token: str, purpose: str) -> str | None:
         """The machine of a token that was burned already: somebody comes a second time."""
         row = self.database.row(
             "SELECT mac FROM token WHERE hash = ? AND purpose = ? AND used_at IS NOT NULL",
-            (_hash(token), purpose),
+            (hash_of(token), purpose),
         )
         return str(row["mac"]) if row else None
 
 
-def _hash(token: str) -> str:
+def hash_of(token: str) -> str:
+    """All that is kept of a token."""
     return hashlib.sha256(token.encode()).hexdigest()

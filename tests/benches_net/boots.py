@@ -10,9 +10,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from appliance.lab import APPLIANCE_ADDRESS, Lan, foreign_dhcp, lan, wait_for_port
-from appliance.model import Firmware
+from appliance.model import PC_FIRMWARE, Firmware
 from appliance.run import run, running
-from appliance.vm import Vm, power_on
+from appliance.vm import Vm
+from appliance.vm_power import power_on
 from tests.benches_net.peers import OURS, server, unpacked
 from tests.benches_net.report import emit, say
 from tests.benches_net.stand_in import MARKER, RELEASE, StandIn, make
@@ -252,5 +253,5 @@ def power_on_to_installer(firmware: Firmware, place: Path) -> None:
 CASES: Mapping[str, Callable[[Path], None]] = {
     "proxydhcp": proxydhcp,
     "http": http,
-    **{f"power-on/{firmware.value}": partial(power_on_to_installer, firmware) for firmware in Firmware},
+    **{f"power-on/{firmware.value}": partial(power_on_to_installer, firmware) for firmware in PC_FIRMWARE},
 }

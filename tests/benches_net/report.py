@@ -1,4 +1,4 @@
-"""What a benchmark of the network boot prints."""
+"""What benchmarks of the network boot and of media print."""
 
 import json
 import sys
@@ -8,10 +8,12 @@ def say(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def emit(case: str, peer: str, *, ours: float, theirs: float, unit: str, goal: str = "") -> None:
+def emit(
+    case: str, peer: str, *, ours: float, theirs: float, unit: str, goal: str = "", bench: str = "net"
+) -> None:
     """One line of the contract: ratio = ours / theirs, null when theirs is 0."""
     line = {
-        "bench": "net",
+        "bench": bench,
         "case": case,
         "peer": peer,
         "ours": round(ours, 4),

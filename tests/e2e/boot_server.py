@@ -41,6 +41,8 @@ ADMISSION = "admission"
 INSTALLED = "installed"
 """A file of this name in its place: the server tells every machine to boot its own disk."""
 ARM64 = PROGRAMS[Firmware.UEFI, "arm64"]
+NARROW = "narrow"
+"""A file of this name in its place: an x86 of 32 bits boots the release it names."""
 UP_SECONDS = 60.0
 
 
@@ -50,17 +52,7 @@ class Journal(FakeDirector):
 
     file: Path = field(kw_only=True)
 
-    def record(
-        self,
-        mac: str,
-        stage: str,
-        *,
-        status: str = "done",
-        size_bytes: int | None = None,
-        seconds: float | None = None,
-        message: str = "",
-    ) -> None:
-        entry = Recorded(mac, stage, status, size_bytes, seconds, message)
+    def keep(self, entry: Recorded) -> None:
         with self.file.open("a") as file:
             file.write(json.dumps(asdict(entry)) + "\n")
 
@@ -72,7 +64,7 @@ def entries(place: Path, mac: str) -> list[Recorded]:
     return [one for one in found if one.mac == mac]
 
 
-def _arm64_modules() -> Path:
+def arm64_modules() -> Path:
     """GRUB for AArch64, fetched once."""
     tree = Tree(cache() / "grub-arm64")
     modules = tree.room("boot") / "grub" / ARM64.grub
@@ -83,7 +75,7 @@ def _arm64_modules() -> Path:
 
 def furnish(place: Path) -> None:
     """Boot programs for every processor and a stand-in release below `place`, signed as snakeoil.py can."""
-    shutil.copytree(_arm64_modules(), place / "boot" / "grub" / ARM64.grub)
+    shutil.copytree(arm64_modules(), place / "boot" / "grub" / ARM64.grub)
     make_boot_directory(place / "boot", snakeoil.sign)
     release = place / "releases" / RELEASE
     release.mkdir(parents=True)
@@ -115,7 +107,8 @@ def boot_server(
 
 
 async def _serve(place: Path, interfaces: Sequence[str]) -> None:
-    netboot = NetBoot(RELEASE, ARGUMENTS, "a test")
+    narrow = (place / NARROW).read_text() if (place / NARROW).exists() else ""
+    netboot = NetBoot(RELEASE, ARGUMENTS, "a test", narrow)
     target = LocalBoot("a test") if (place / INSTALLED).exists() else netboot
     director = Journal({"*": target}, releases=place / "releases", file=place / "journal")
     if (place / ADMISSION).exists():

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 
 import pytest
 
-from appliance.boot import default_name
 from appliance.demo import (
     PROFILE,
     REBOOT_SECONDS,
@@ -19,10 +18,13 @@ from appliance.demo import (
     serving,
     set_scene,
 )
+from appliance.install import default_name
 from appliance.lab import foreign_dhcp, lan
 from appliance.model import Firmware, MachineState, Tree
 from appliance.run import run
-from appliance.vm import Accel, power_on
+from appliance.vm import Accel
+from appliance.vm_power import power_on
+from buildfarm.signing import exclusive
 from tests.e2e.scenes import (
     ADMIN,
     BIOS_MAC,
@@ -37,14 +39,16 @@ from tests.e2e.scenes import (
 
 
 @pytest.fixture(scope="session")
-def built() -> Built:
-    key = cache() / "e2e-key"
-    if not key.exists():
-        key.parent.mkdir(parents=True, exist_ok=True)
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
-    scene = set_scene(cache() / "e2e" / "built", Tree(cache() / "state"))
-    shutil.copy(key.with_suffix(".pub"), scene.site / "profiles" / PROFILE / "authorized_keys")
-    return Built(scene.tree, build_example(scene), scene.site, key)
+def built(worker_id: str) -> Built:
+    """Each of the processes that run tests asks for it, and a profile is built by one at a time."""
+    cache().mkdir(parents=True, exist_ok=True)
+    with exclusive(cache() / "e2e.lock"):
+        key = cache() / "e2e-key"
+        if not key.exists():
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key])
+        scene = set_scene(cache() / "e2e" / f"built-{worker_id}", Tree(cache() / "state"))
+        shutil.copy(key.with_suffix(".pub"), scene.site / "profiles" / PROFILE / "authorized_keys")
+        return Built(scene.tree, build_example(scene), scene.site, key)
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +92,7 @@ def installed(built: Built, accel: Accel) -> Iterator[dict[Firmware, Installed]]
             host = machine.name or default_name(vm.mac)
             on[name].console.wait_for(f"distserver: {host} is up", seconds=REBOOT_SECONDS)
             found[name] = Installed(
+                scene=scene,
                 vm=vm,
                 machine=machine,
                 events=[event for _, event in services.store.events.after(vm.mac)],

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from appliance.lab import Lan, foreign_dhcp, lan
-from appliance.vm import Vm, power_on
+from appliance.vm import Vm
+from appliance.vm_power import power_on
 from tests.e2e.boot_server import MARKER, boot_server, entries, furnish
 from tests.e2e.netboot import KINDS, MARKER_SECONDS, mac_of
 

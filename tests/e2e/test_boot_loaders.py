@@ -15,7 +15,8 @@ from appliance.lab import APPLIANCE_ADDRESS, NetbootOptions, foreign_dhcp, lan
 from appliance.model import Firmware
 from appliance.run import run
 from appliance.stages import Stage
-from appliance.vm import PoweredOn, Vm, VmDisk, power_on
+from appliance.vm import Vm, VmDisk
+from appliance.vm_power import PoweredOn, power_on
 from pxe.configs import GRUB_MODULES
 from tests.e2e.boot_server import INSTALLED, MARKER, boot_server, entries, furnish
 from tests.e2e.relay import relayed

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from appliance.lab import lan
 from appliance.store import Store
-from appliance.vm import Vm, power_on
+from appliance.vm import Vm
+from appliance.vm_power import power_on
 from tests.e2e.boot_server import MARKER, entries, furnish
 from tests.e2e.full_boot_server import OFFICE, full_boot_server
 from tests.e2e.netboot import KINDS, MARKER_SECONDS, mac_of

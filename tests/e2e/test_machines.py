@@ -1,25 +1,35 @@
 """Real firmware, blank disks: machines are installed and asked themselves, or refused and not written to."""
 
 import json
+import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, expect, sync_playwright
 
+from appliance.client_view import ClientView, Verdict, lines
+from appliance.deadline import wait_until
 from appliance.demo import PROFILE, Scene, blank_machine, serving
+from appliance.install import default_name
 from appliance.lab import foreign_dhcp, lan
-from appliance.model import Firmware, MachineState
+from appliance.model import PC_FIRMWARE, Firmware, MachineState
 from appliance.run import run
 from appliance.services import Services
-from appliance.vm import Accel, PoweredOn, VmDisk, make_disk, power_on
+from appliance.vm import Accel, VmDisk, make_disk
+from appliance.vm_power import PoweredOn, power_on
 from tests.e2e.scenes import Built, Installed, own_scene, wait_for_event
+from tests.web.conftest import CHROMIUM
+from tests.webdoor import COOKIE, begin_session
 
-FIRMWARES = pytest.mark.parametrize("firmware", list(Firmware), ids=lambda one: one.value)
+FIRMWARES = pytest.mark.parametrize("firmware", PC_FIRMWARE, ids=lambda one: one.value)
 MIB = 2**20
 TWO, SMALL, STRANGER = "52:54:00:77:01:01", "52:54:00:77:01:02", "52:54:00:77:01:03"
 SHELL_SECONDS = 60.0
+AGENT_SECONDS = 600.0
+"""Half a minute after the start it asks, and emulated it takes its time."""
 
 
 def manifest_packages(built: Built) -> set[str]:
@@ -135,7 +145,104 @@ def test_the_host_name_is_the_machines(installed: dict[Firmware, Installed], fir
     assert installed[firmware].sh("cat /proc/sys/kernel/hostname").strip() == wanted[firmware]
 
 
+# What the agent does of itself
+
+
+@FIRMWARES
+def test_an_installed_machine_enrols_by_itself_and_is_known_to_be_current(
+    installed: dict[Firmware, Installed], built: Built, firmware: Firmware
+) -> None:
+    """Nobody did anything on it: the first start from its disk, its own key, the door, a report."""
+    machine = installed[firmware]
+    services = machine.scene.services()
+
+    def reported() -> ClientView | None:
+        view = services.clients.view(services.machine(machine.vm.mac))
+        return view if view.reported_at else None
+
+    log = "tail /var/log/distserver-agent.log"
+    view = wait_until(reported, seconds=AGENT_SECONDS, what="it reports", last_seen=lambda: machine.sh(log))
+    assert view.verdict is Verdict.CURRENT, lines(view, now=services.clock())
+    assert (view.release, view.published) == (built.release, built.release)
+    assert view.packages == view.release_packages == len(manifest_packages(built))
+    show = [sys.executable, "-m", "appliance.cli", "--state", str(machine.scene.tree.path)]
+    shown = run([*show, "machine", "show", "--site", machine.scene.site, machine.vm.mac]).stdout
+    assert "it is current" in shown
+    assert f"has release {built.release}, its channel names {built.release}" in shown
+    said = machine.sh("distserver-client status").splitlines()
+    assert said == [
+        f"release {built.release}: current",
+        f"packages of the release: {view.packages}",
+    ]
+    kept = machine.sh("cd /etc/distserver && stat -c '%a %n' machine.key machine.crt && cat machine.crt")
+    assert kept.startswith("600 machine.key\n")
+    assert "BEGIN CERTIFICATE" in kept
+
+
+@FIRMWARES
+def test_central_files_are_mounted_before_any_service_runs_and_nobody_changes_them(
+    installed: dict[Firmware, Installed], firmware: Firmware
+) -> None:
+    machine = installed[firmware]
+    places = ["/etc/portage", "/var/db/repos/distserver", "/var/db/repos/distserver-client"]
+    mounts = [line.split() for line in machine.sh("cat /proc/mounts").splitlines()]
+    there = {fields[1]: fields[3].split(",")[0] for fields in mounts if fields[2] == "squashfs"}
+    assert there == dict.fromkeys(places, "ro")
+    host = machine.machine.name or default_name(machine.vm.mac)
+    started = machine.console.rpartition(f"distserver: {host} is up")[0]
+    assert [place for place in places if f"mounted {place}" not in started] == []
+    # What else /etc/rc starts comes after it, by its name.
+    assert machine.sh("ls /etc/rc.d").split()[0] == "00-distserver-central"
+    touched = machine.sh(f"touch {' '.join(f'{place}/x' for place in places)} 2>&1; true")
+    assert touched.count("Read-only file system") == len(places)
+    refused = machine.sh("emerge --sync 2>&1; echo status $?")
+    assert "synchronise on the server, with 'distserver sync'" in refused
+    assert refused.endswith("status 1\n")
+
+
 # Machines that must not be written to
+
+
+@contextmanager
+def browser_there(machine: Installed, place: Path) -> Iterator[Page]:
+    """Debian's Chromium on the appliance's host, signed in at the web page of the running `up`."""
+    words = " ".join(str(word) for word in machine.net.exec_prefix("appliance"))
+    program = place / "chromium"
+    program.write_text(f'#!/bin/sh\nexec {words} {CHROMIUM} "$@"\n')
+    program.chmod(0o755)
+    services = machine.scene.services()
+    url = f"http://127.0.0.1:{services.live.now().web.port}"
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        context = browser.new_context(base_url=url)
+        context.add_cookies([{"name": COOKIE, "value": begin_session(services), "url": url}])
+        yield context.new_page()
+        browser.close()
+
+
+def test_what_became_of_the_machines_is_seen_in_a_browser(
+    installed: dict[Firmware, Installed], built: Built, tmp_path: Path
+) -> None:
+    one = installed[Firmware.UEFI]
+    with browser_there(one, tmp_path) as page:
+        page.goto("/machines?state=installed")
+        for machine in installed.values():
+            expect(page.locator(f"[id='{machine.vm.mac}']")).to_contain_text(built.release)
+        page.get_by_role("link", name="web1", exact=True).click()
+        expect(page.locator("h1 .state")).to_have_text("installed")
+        expect(page.get_by_role("link", name=built.release).first).to_be_visible()
+        steps = page.locator("table.timeline tr")
+        for stage in ("plan", "partition", "packages", "finish"):
+            step = steps.filter(has=page.get_by_role("rowheader", name=stage, exact=True))
+            expect(step.locator("rect.done").first).to_be_visible()
+        page.get_by_role("link", name="See the plan and reinstall").click()
+        expect(page.get_by_text("/dev/vda1 ESP (64.0 MiB)").first).to_be_visible()  # what is there now
+        page.get_by_label("Type web1").fill("another")
+        page.get_by_role("button", name="Arm web1").click()
+        expect(page.get_by_role("alert")).to_contain_text("was not typed")
+        page.goto(f"/release/{built.release}/packages?text=hello")
+        expect(page.get_by_text("app-misc/hello").first).to_be_visible()
+    assert one.scene.services().machine(one.vm.mac).state is MachineState.INSTALLED
 
 
 @dataclass(frozen=True)

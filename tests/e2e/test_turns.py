@@ -5,7 +5,8 @@ from pathlib import Path
 
 from appliance.lab import APPLIANCE_ADDRESS, foreign_dhcp, lan
 from appliance.model import Firmware
-from appliance.vm import Vm, power_on
+from appliance.vm import Vm
+from appliance.vm_power import power_on
 from tests.e2e.boot_server import ADMISSION, MARKER, RELEASE, boot_server, entries, furnish
 from tests.integration.netyard import inside
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["pxe", "dnslib"]):
+OURS = [f"appliance.{name}" for name in ("first_report", "facts", "install", "match", "medium")]
+with atheris.instrument_imports(include=["pxe", "dnslib", *OURS]):
     from tests.fuzz.targets import SEEDS, TARGETS, planted
 
 INPUT_BYTES = 2048

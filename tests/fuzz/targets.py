@@ -7,8 +7,16 @@ from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from appliance import first_report, medium
+from appliance.errors import Problem
+from appliance.facts import chosen_in, parse_facts, render_facts
+from appliance.farm_model import Release
+from appliance.install import default_name, describe, plan_install, render
+from appliance.match import choose
 from appliance.model import NetBoot
 from appliance.net_settings import NetSettings
+from appliance.overlays import example_site
+from appliance.site import find_profile, read_site
 from pxe import dns, packets
 from pxe.dhcp import PXE_PORT, SERVER_PORT
 from pxe.dns_zone import Zone
@@ -168,6 +176,58 @@ def names() -> Target:
     return one
 
 
+def report() -> Target:
+    """What a machine posts that was installed from a medium."""
+    key = first_report.credential(b"secret", "0123456789abcdef")
+
+    def one(data: bytes) -> None:
+        # As HTTP hands it on; a seed begins with its proof.
+        with contextlib.suppress(Problem):
+            told, text = first_report.split(data.decode(errors="replace"))
+            assert not first_report.proven(told, key, text)
+            read = first_report.parse(text)
+            placed = first_report.placed(read, now=1e9, since=0.0)
+            assert len(placed) <= first_report.MOST_EVENTS
+            assert all(one.at <= 1e9 for one in placed)
+
+    return one
+
+
+def facts() -> Target:
+    """What an installer says of its machine, and the plan that is made of it, here or on a medium."""
+    profile = find_profile(read_site(example_site()), "vm")
+    release = Release("20260101-0123456789ab", "vm", 1.0, "distserver:0123", 3, 100)
+
+    def one(data: bytes) -> None:
+        text = data.decode(errors="replace")
+        with contextlib.suppress(Problem):
+            said = parse_facts(text)
+            assert parse_facts(render_facts(said)) == said
+            assert chosen_in(text).isprintable()
+            choose(said, {"vm": profile})
+            plan = plan_install(said, profile, release, hostname=default_name(said.mac))
+            script = render(plan, report="r", base="b", pool="p")
+            # A machine that writes its own facts adds no line to what is done.
+            assert len(script.splitlines()) == script.count("\n") < 40
+            assert [line for line in script.splitlines() if line.startswith("disk ")] == [
+                f"disk {plan.disks[0].disk.path}"
+            ]
+            assert all(line.isprintable() for line in describe(plan))
+
+    return one
+
+
+def description() -> Target:
+    """The description of a medium that somebody else wrote."""
+
+    def one(data: bytes) -> None:
+        with contextlib.suppress(Problem):
+            text = data.decode(errors="replace")
+            assert medium.write(medium.parse(text)) == text
+
+    return one
+
+
 def planted() -> Target:
     """A promise that is broken: to see that such a thing is found."""
 
@@ -185,5 +245,8 @@ TARGETS: Mapping[str, Callable[[], Target]] = {
     "rarp": rarp,
     "frame": frame,
     "names": names,
+    "report": report,
+    "facts": facts,
+    "medium": description,
 }
 """By name, what is fuzzed."""

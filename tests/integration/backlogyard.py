@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.daemon import DIE_TOGETHER
 from appliance.deadline import wait_until
 from appliance.desks.backlog import Unwanted
 from appliance.desks.remote import RemoteDesk
@@ -24,6 +23,7 @@ from appliance.foreman import Foreman
 from appliance.model import Tree
 from appliance.overlays import example_site
 from appliance.queue import farm_secret
+from appliance.rights import DIE_TOGETHER
 from appliance.run import running
 from appliance.services import Services
 from appliance.store import Store

@@ -1,5 +1,6 @@
-"""What integration tests share: the reference stages, kept between runs in DISTSERVER_CACHE."""
+"""What integration tests share: the reference stages, kept between runs, boot servers, mirrors' keys."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,10 @@ from appliance.site_model import StageSource
 from buildfarm import stage
 from buildfarm.build import BuildResult
 from tests import small_linux
+from tests.integration.dhcp_office import Office, make_office
 from tests.integration.farmyard import Farmyard
+from tests.integration.mirrors import Keys, make_keys
+from tests.integration.pxe_served import Served, serve_everything
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +59,22 @@ def grown(tmp_path: Path, first: tuple[Farmyard, BuildResult]) -> Farmyard:
     """A copy of it, to go on with."""
     run(["cp", "-a", f"{first[0].path}/.", tmp_path])
     return replace(first[0], path=tmp_path, seen=[])
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with make_office(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serve_everything(tmp_path_factory.mktemp("pxe")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def mirror_keys() -> Iterator[tuple[Keys, Keys]]:
+    """The mirror's key, and that of somebody else."""
+    with make_keys("mirror") as own, make_keys("stranger") as other:
+        yield own, other

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Self
 
 from appliance.farm_model import FailureRecord, Package, Release
 from appliance.model import Tree
@@ -59,6 +60,8 @@ class Farmyard:
     """Repositories beside the tiny one."""
     hold: bool = True
     boot: bool = False
+    processor: bool = False
+    dispatched: tuple[str, ...] = ()
     rehearse: Callable[[Tree, Release], str] | None = None
     lend: Lend = lend_none
     not_due: Callable[[str, Mapping[str, str]], Sequence[FailureRecord]] = lambda profile, keys: ()
@@ -71,7 +74,7 @@ class Farmyard:
     seen: list[Progress] = field(default_factory=list)
 
     @classmethod
-    def make(cls, path: Path, build_stage: Stage, install_stage: Stage) -> "Farmyard":
+    def make(cls, path: Path, build_stage: Stage, install_stage: Stage) -> Self:
         shutil.copytree(TINY, path / "tiny")
         return cls(path, build_stage, install_stage)
 
@@ -109,6 +112,8 @@ class Farmyard:
             lineage=(self.name,),
             hold=self.hold,
             boot=self.boot,
+            processor=self.processor,
+            dispatched=self.dispatched,
         )
 
     def tools(self) -> Tools:

@@ -8,14 +8,15 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from appliance.deadline import wait_until
 from appliance.model import NetBoot
-from appliance.run import run
+from appliance.overlays import HOME
+from appliance.run import Argument, run, running
 from pxe import dhcp
 from pxe.dhcp import MessageType, Packet
 from pxe.servers import Network, Servers
@@ -169,6 +170,19 @@ def serving(
     )
     with running_servers(room, servers):
         yield asked
+
+
+@contextlib.contextmanager
+def answering(net: Yard, words: Sequence[Argument], log: Path) -> Iterator[int]:
+    """A boot server in the room `server` that is a process of its own, once it answers; its process ID."""
+    with running(words, prefix=net.on("server"), output=log, env={"PYTHONPATH": str(HOME)}) as child:
+        wait_until(
+            lambda: "answering on eth0" in log.read_text() or None,
+            seconds=DEADLINE_SECONDS,
+            what="the boot server answers",
+            last_seen=log.read_text,
+        )
+        yield child.pid
 
 
 @contextlib.contextmanager

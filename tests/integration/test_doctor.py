@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from appliance.daemon import BOOT_CAPABILITIES, unprivileged
+from appliance.daemon import BOOT_CAPABILITIES
 from appliance.deadline import wait_until
 from appliance.firewall import Fate, Parcel, verdict
 from appliance.lab import APPLIANCE_ADDRESS, DHCP_ADDRESS, FOREIGN, Lan, foreign_dhcp, lan, wait_for_port
 from appliance.model import Tree
 from appliance.overlays import example_site
+from appliance.rights import unprivileged
 from appliance.run import Argument, run, running
 from appliance.store import Store
 from tests.integration.netyard import inside

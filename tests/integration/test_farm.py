@@ -130,7 +130,9 @@ def test_what_was_built_with_a_host_of_wrong_objects_is_built_again_without_it(g
     lent: list[str] = []
 
     @contextmanager
-    def lend(sandbox: Sandbox, processors: int, *, identity: str = "") -> Iterator[Lease]:
+    def lend(
+        sandbox: Sandbox, processors: int, *, identity: str = "", cross: Sandbox | None = None
+    ) -> Iterator[Lease]:
         lent.append(identity)
         wrong = Usage(remote={"bad": 1}, wrong={"bad": "an object is not what the toolchain makes"})
         yield Lease(slots=processors, hosts=("bad",), _final=wrong)

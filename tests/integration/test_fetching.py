@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from appliance.farm_model import Snapshot
+from appliance.run import Finished, run
 from appliance.site_model import FarmSettings, Repository
 from buildfarm import fetching, root, snapshot
 from buildfarm.distfiles import Dist
@@ -142,6 +143,22 @@ def test_emerge_fetches_from_our_mirror_by_its_layout(scene: Scene, caplog: pyte
     assert "GET /distfiles/layout.conf" in asked
     assert f"GET /distfiles/{directory('fetched0-1.bin')}/fetched0-1.bin" in asked
     assert (scene.place.distfiles / "fetched0-1.bin").read_bytes() == content_of("fetched0")
+
+
+def test_emerge_may_open_its_own_log_again_wherever_the_kernel_protects_files(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # fs.protected_regular is the whole host's: what it looks at is looked at instead.
+    looked = []
+
+    def look(argv: Sequence[str], *, prefix: Sequence[str], **options: object) -> Finished:
+        mode = run(["sh", "-c", 'stat --format=%a "$EMERGE_LOG_DIR"'], prefix=prefix)
+        looked.append(mode.stdout.strip())
+        return Finished(0, "")
+
+    monkeypatch.setattr(fetching, "run", look)
+    scene.fetch("fetched0")
+    assert looked == ["755"]
 
 
 def test_what_is_there_needs_neither_portage_nor_a_network(scene: Scene) -> None:

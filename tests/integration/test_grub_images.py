@@ -10,7 +10,8 @@ from appliance.boards import UEFI_ARM64, UEFI_IA32
 from appliance.desks.boot_programs import BootProgramsDesk
 from appliance.lab import foreign_dhcp, lan
 from appliance.model import BootTarget, Firmware, LocalBoot, NetBoot, Tree
-from appliance.vm import Vm, power_on
+from appliance.vm import Vm
+from appliance.vm_power import power_on
 from pxe.images import make_boot_directory
 from tests.fake_director import FakeDirector
 from tests.integration.lan_server import serving

@@ -111,6 +111,18 @@ def test_no_bytes_end_the_server(net: Yard, served: FakeDirector, data: bytes) -
     assert b" 200 " in raw(net, f"HEAD /r/{RELEASE}/kernel HTTP/1.0\r\n\r\n".encode()).split(b"\r\n")[0]
 
 
+def test_an_installer_gets_the_profiles_to_choose_from_and_no_proxy_keeps_them(
+    net: Yard, served: FakeDirector
+) -> None:
+    with inside(net.room("client")):
+        listed = run(["busybox", "wget", "-q", "-O", "-", f"http://{SERVER}/profiles"]).stdout
+    assert listed == served.profiles()
+    head = raw(net, b"GET /profiles HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")[0]
+    assert b"Content-Type: text/plain; charset=utf-8" in head
+    assert b"Cache-Control: no-store" in head
+    assert b" 404 " in raw(net, b"GET /profiles/vm HTTP/1.0\r\n\r\n").split(b"\r\n")[0]
+
+
 def test_headers_without_end_are_refused(net: Yard, served: FakeDirector) -> None:
     with contextlib.suppress(OSError):
         assert b" 200 " not in raw(net, b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000, more=False)

@@ -24,7 +24,8 @@ from appliance.lab import (
 )
 from appliance.model import Firmware
 from appliance.run import run, running
-from appliance.vm import Vm, power_on
+from appliance.vm import Vm
+from appliance.vm_power import power_on
 
 UDHCPC = ["busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-s", "/bin/true"]
 MAC = "52:54:00:77:00:01"

@@ -1,5 +1,6 @@
 """Several links, real sockets: every machine is answered by the interface it is heard on."""
 
+import asyncio
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,27 @@ def test_a_port_taken_on_one_link_leaves_none_open(net: Yard, tmp_path: Path) ->
         opening.open()
     with port(net.room("server"), 67):
         pass
+
+
+def test_servers_that_are_cancelled_leave_nothing_running(net: Yard, tmp_path: Path) -> None:
+    net.wire(("server", "eth0", "10.78.0.2/24"), ("client", "eth0", "10.78.0.3/24"))
+    (tmp_path / "boot").mkdir()
+    opening = Servers(Network(("eth0",)), FakeDirector(), tmp_path / "boot")
+
+    async def cancelled() -> set[str]:
+        opening.open()
+        serving = asyncio.create_task(opening.serve(asyncio.Event()))
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            reader, writer = await asyncio.open_connection("10.78.0.2", 80)
+            writer.write(b"GET /boot/none HTTP/1.0\r\n\r\n")
+            assert b"404" in await reader.readline()
+            writer.close()
+            serving.cancel()
+            await asyncio.wait({serving})
+        return {str(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+
+    with inside(net.room("server")):
+        assert asyncio.run(cancelled()) == set()
 
 
 # Links that come, change and go while it runs.

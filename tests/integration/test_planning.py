@@ -8,7 +8,7 @@ import pytest
 
 from buildfarm import inside, planning, portage
 from buildfarm.planning import Method
-from buildfarm.reference import PORTAGE
+from buildfarm.reference_recipes import PORTAGE
 from buildfarm.resolution import Choice, Question, QuestionKind, Resolution
 from buildfarm.stage import Stage
 from tests.integration import portages, puzzles

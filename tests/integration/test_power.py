@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.deadline import wait_until
+from appliance.desks.switching import SWITCHES
 from appliance.errors import Problem
 from appliance.machine_settings import Bmc
 from appliance.model import Tree
@@ -163,6 +164,22 @@ def test_ipmi_switches_a_machine_on_and_off_and_its_timeline_says_so(
         assert controller.power() == "1"
     messages = [event.message for _, event in services.show_machine(MAC).events if event.stage == "power"]
     assert messages == ["on, by ipmi", "off, by ipmi", "cycle, by ipmi"]
+
+
+def test_the_farm_switches_a_machine_for_whoever_asked_by_the_page(
+    controller: Controller, room: str, services: Services, site: Path
+) -> None:
+    told(services, site, controller.bmc)
+    (controller.place / "power").write_text("0\n")
+    for word in ("wake", "status", "on", "status"):
+        services.switching.want("web1", word, who="web olga")
+    with inside(room):
+        said = [done.said for _ in range(3) if (done := services.errands.do_next(SWITCHES))]
+    assert said[0].startswith("a magic packet was sent by ")
+    # The same question that waits already is asked once.
+    assert said[1:] == ["it is off", "its controller was told on"]
+    assert controller.power() == "1" and not services.errands.waits(SWITCHES)
+    assert {one.who for one in services.audit.page(subject=MAC) if "want" not in one.action} >= {"web olga"}
 
 
 @pytest.mark.parametrize(("uefi", "flags"), [(True, 0xA0), (False, 0x80)])

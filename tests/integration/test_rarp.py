@@ -12,10 +12,10 @@ from appliance.run import Argument, run
 from pxe import rarp
 from tests.fake_director import FakeDirector
 from tests.integration.netyard import MAC, Yard, inside, serving, yard
+from tests.integration.rarp_client import frame, load
 
 OTHER = "08:00:20:11:22:33"
 STRANGER = "08:00:20:99:99:99"
-EVERYBODY = "ff:ff:ff:ff:ff:ff"
 
 
 @pytest.fixture
@@ -24,13 +24,6 @@ def net() -> Iterator[Yard]:
         made.wire(("server", "eth0", "10.78.0.2/24"), ("client", "eth0", ""))
         made.ip("client", f"link set eth0 address {MAC}")
         yield made
-
-
-def frame(sender: str, *, to: str = EVERYBODY, tag: str = "") -> bytes:
-    """A RARP request from the Ethernet header on, padded to the shortest frame of a wire."""
-    there, here = (bytes.fromhex(mac.replace(":", "")) for mac in (to, sender))
-    asked = bytes.fromhex("0001 0800 06 04 0003") + here + bytes(4) + here + bytes(4)
-    return (there + here + bytes.fromhex(tag) + rarp.ETHERTYPE.to_bytes(2, "big") + asked).ljust(60, b"\0")
 
 
 def test_a_known_machine_gets_its_address_and_then_its_boot_program(net: Yard, tmp_path: Path) -> None:
@@ -62,3 +55,24 @@ def test_a_known_machine_gets_its_address_and_then_its_boot_program(net: Yard, t
         words: list[Argument] = ["busybox", "tftp", "-g", "-r", "0A4E0021", "-l", got, "10.78.0.2"]
         run(words, prefix=net.on("client"))
         assert got.read_bytes() == (boot / "sparc64.img").read_bytes()
+
+
+def test_a_machine_that_is_to_be_installed_gets_the_image_of_its_release(net: Yard, tmp_path: Path) -> None:
+    boot, releases = tmp_path / "boot", tmp_path / "releases"
+    boot.mkdir()
+    (boot / "sparc64.img").write_bytes(b"for all others")
+    (releases / "r1").mkdir(parents=True)
+    (releases / "r1/sparc64.img").write_bytes(b"kernel and installer of r1" * 4000)
+    director = FakeDirector(
+        {MAC: NetBoot("r1", "", "armed"), OTHER: NetBoot("r2", "", "armed")},
+        reservations={MAC: IPv4Address("10.78.0.33"), OTHER: IPv4Address("10.78.0.34")},
+        releases=releases,
+    )
+    with serving(net.room("server"), boot, "eth0", director=director):
+        for mac, address, kind, expected in (
+            (MAC, "10.78.0.33", "SUN4U", releases / "r1/sparc64.img"),
+            (OTHER, "10.78.0.34", "", boot / "sparc64.img"),
+        ):
+            got = tmp_path / f"got{kind}"
+            assert load(net.room("client"), mac, kind=kind, output=got) == IPv4Address(address)
+            assert got.read_bytes() == expected.read_bytes()

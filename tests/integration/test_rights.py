@@ -14,18 +14,20 @@ from pathlib import Path
 
 import pytest
 
-from appliance.daemon import BOOT_CAPABILITIES, USER, service_user, unprivileged
+from appliance.daemon import BOOT_CAPABILITIES
 from appliance.deadline import wait_until
-from appliance.demo import Scene, serving, set_scene
+from appliance.demo import Scene, serving
 from appliance.lab import APPLIANCE_ADDRESS, Lan, lan
-from appliance.model import Machine, MachineState, Tree
+from appliance.model import Machine, MachineState
 from appliance.overlays import HOME
+from appliance.rights import USER, service_user, unprivileged
 from appliance.run import run
 from pxe import dhcp, maker, packets
 from pxe.dhcp import MessageType
 from pxe.maker import Kind, RemoteMaker
 from pxe.packets import Datagram
 from tests.integration.netyard import DEADLINE_SECONDS, UEFI, discover, inside, packet, port
+from tests.quiet import quiet_scene
 
 BIND_SERVICE_AND_RAW = (1 << 10) | (1 << 13)
 MACHINES = [f"52:54:00:7a:{number >> 8:02x}:{number & 255:02x}" for number in range(1000)]
@@ -37,11 +39,8 @@ def scene() -> Iterator[Scene]:
     with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="distserver-rights-") as name:
         place = Path(name)
         place.chmod(0o755)
-        made = set_scene(place / "scene", Tree(place / "state"))
+        made = quiet_scene(place)
         services = made.services()
-        for profile in services.profiles():
-            job = services.store.jobs.start("build", profile.name, now=0.0, inputs=services.inputs(profile))
-            services.store.jobs.end(job, "done", now=0.0)
         with services.store.database.change():
             for mac in MACHINES:
                 services.store.machines.add(Machine(mac, MachineState.INSTALLED))

@@ -87,3 +87,28 @@ def test_a_host_that_gives_no_loop_device_has_the_image_unpacked(sandbox: Sandbo
     _, lines = on_static_dev(sandbox, tmp_path, "setpriv", "--bounding-set", "-mknod")
     assert "no loop device" in lines[0]
     assert lines[-1] == "inside"
+
+
+SAYS_MACHINE = """
+int call(int number, int a, const void *b, int c)
+{ int got; __asm__ volatile("int $0x80" : "=a"(got) : "0"(number), "b"(a), "c"(b), "d"(c) : "memory");
+  return got; }
+void _start(void)
+{ static char names[6][65]; int length = 0;
+  call(122, (int)names, 0, 0);
+  while (names[4][length]) length++;
+  call(4, 1, names[4], length);
+  call(1, 0, 0, 0); }
+"""
+
+
+def test_a_root_of_32_bit_programs_is_told_that_the_machine_is_an_i686(tmp_path: Path) -> None:
+    (tmp_path / "root/bin").mkdir(parents=True)
+    (tmp_path / "says.c").write_text(SAYS_MACHINE)
+    compiler = ["gcc", "-m32", "-nostdlib", "-static", "-fno-pic", "-fno-stack-protector", "-O1"]
+    run([*compiler, "-o", tmp_path / "root/bin/sh", tmp_path / "says.c"])
+    assert run(["/bin/sh"], prefix=Sandbox(tmp_path / "root").prefix()).stdout == "i686"
+
+
+def test_any_other_root_is_told_what_the_machine_is(sandbox: Sandbox) -> None:
+    assert run(["uname", "-m"], prefix=sandbox.prefix()).stdout == run(["uname", "-m"]).stdout

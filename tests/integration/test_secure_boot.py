@@ -2,8 +2,8 @@
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from appliance.lab import foreign_dhcp, lan
 from appliance.model import BootTarget, Firmware, LocalBoot, NetBoot
 from appliance.overlays import overlay
 from appliance.run import run
-from appliance.vm import DirectBoot, DiskInterface, PoweredOn, Vm, VmDisk, power_on
+from appliance.vm import DirectBoot, DiskInterface, Vm, VmDisk
+from appliance.vm_power import PoweredOn, power_on
 from buildfarm.boot_files import SYSTEMD_BOOT, sign_boot_files
 from buildfarm.cpio import Entry, cpio, directory, file, link
 from buildfarm.installer import ENROLMENT, overlay_entries
@@ -58,18 +59,18 @@ exec setsid cttyhack sh
 INSTALL = f"""{FIRST}
 ip link set lo up
 httpd -p 127.0.0.1:80 -h /www
-export code=/lib/installer work=/work plan=/plan target=/target tools=/stand-ins
-mkdir -p /work /target/boot/efi /other /shimmed/boot/efi /shimmed/boot
+export code=/lib/installer work=/scratch plan=/plan target=/target tools=/stand-ins
+mkdir -p /scratch /target/boot/efi /other /shimmed/boot/efi /shimmed/boot
 mount -t vfat -o iocharset=ascii /dev/nvme0n1p1 /target/boot/efi
 cp /report /target/boot/initramfs-6.img
-echo /boot/vmlinuz-6 >/work/kernel
-echo console=ttyS0 >/work/kernel.arguments
-grep -v -e shim.efi -e mokmanager.efi /www/manifest >/work/manifest
+echo /boot/vmlinuz-6 >/scratch/kernel
+echo console=ttyS0 >/scratch/kernel.arguments
+grep -v -e shim.efi -e mokmanager.efi /www/manifest >/scratch/manifest
 $code/step install_loader uefi /dev/nvme0n1
 # The same for a site that wants a shim.
 mount -t vfat -o iocharset=ascii /dev/nvme2n1p1 /shimmed/boot/efi
 cp /report /shimmed/boot/initramfs-6.img
-cp /www/manifest /work/manifest
+cp /www/manifest /scratch/manifest
 target=/shimmed $code/step install_loader uefi /dev/nvme2n1
 # Another machine's disk, with a loader that nobody signed.
 mount -t vfat -o iocharset=ascii /dev/nvme1n1p1 /other
@@ -78,6 +79,12 @@ cp /unsigned.efi /other/EFI/BOOT/BOOTX64.EFI
 umount /target/boot/efi /other /shimmed/boot/efi
 sync
 poweroff -f
+"""
+
+
+PLAN = b"""base http://127.0.0.1/r
+mount /dev/nvme0n1p2 /
+mount /dev/nvme0n1p1 /boot/efi
 """
 
 
@@ -157,7 +164,7 @@ def installed(boot: Boot, tmp_path_factory: pytest.TempPathFactory) -> Installed
         *(one for one in overlay_entries(overlay("installer")) if one.name.startswith("lib/")),
         *(file(f"www/r/{name}", data) for name, data in release.items()),
         file("www/manifest", manifest.encode()),
-        file("plan", b"base http://127.0.0.1/r\nmount /dev/nvme0n1p2 /\n"),
+        file("plan", PLAN),
         file("stand-ins/blkid", b"#!/bin/sh\necho none\n", 0o755),
         file("unsigned.efi", (SYSTEMD_BOOT / "systemd-bootx64.efi").read_bytes()),
         file("report", boot.initramfs(REPORT)),
@@ -180,31 +187,57 @@ def installed(boot: Boot, tmp_path_factory: pytest.TempPathFactory) -> Installed
     return Installed(blank.variables, disks, plain(blank.transcript.read_bytes()))
 
 
+@contextmanager
+def switched_on(
+    boot: Boot,
+    programs: Path,
+    targets: Mapping[str, BootTarget],
+    *,
+    keys: Path,
+    disks: Mapping[str, VmDisk],
+    place: Path,
+) -> Iterator[dict[str, PoweredOn]]:
+    """Machines with Secure Boot on a LAN, all on at once, by MAC.
+
+    `programs` is the boot server's directory; `keys`: a firmware's variables, copied for each.
+    """
+    director = FakeDirector(targets, releases=boot.place / "releases")
+    with ExitStack() as stack:
+        net = stack.enter_context(lan("secure", taps=len(targets)))
+        stack.enter_context(foreign_dhcp(net, place / "dnsmasq.log"))
+        stack.enter_context(serving(net, programs, director))
+        on = {}
+        for tap, mac in zip(net.taps, targets, strict=True):
+            name = f"m{mac[-1]}"
+            own = (disks[mac],) if mac in disks else ()
+            vm = Vm(name, place / name, Firmware.UEFI, mac, tap, memory_mb=512, board=UEFI_SECURE)
+            vm = dataclasses.replace(vm, keys=keys, disks=own)
+            on[mac] = stack.enter_context(power_on(vm, prefix=net.exec_prefix("lan")))
+        yield on
+
+
 @pytest.fixture(scope="module")
 def machines(
     boot: Boot, installed: Installed, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, PoweredOn]]:
-    """Four machines that have the site's keys, all on at once, by what they are to boot."""
-    place = tmp_path_factory.mktemp("machines")
+    """Four machines that have the site's keys, by what they are to boot."""
     targets: dict[str, BootTarget] = {
         SIGNED: NetBoot("signed", "console=ttyS0", "test"),
         UNSIGNED: NetBoot("unsigned", "console=ttyS0", "test"),
         LOCAL: LocalBoot("test"),
         LOCAL_UNSIGNED: LocalBoot("test"),
     }
-    disks = {LOCAL: (installed.disks[0],), LOCAL_UNSIGNED: (installed.disks[1],)}
-    director = FakeDirector(targets, releases=boot.place / "releases")
-    with ExitStack() as stack:
-        net = stack.enter_context(lan("secure", taps=len(targets)))
-        stack.enter_context(foreign_dhcp(net, place / "dnsmasq.log"))
-        stack.enter_context(serving(net, boot.place / "boot", director))
-        on = {}
-        for tap, mac in zip(net.taps, targets, strict=True):
-            name = f"m{mac[-1]}"
-            vm = Vm(name, place / name, Firmware.UEFI, mac, tap, memory_mb=512, board=UEFI_SECURE)
-            vm = dataclasses.replace(vm, keys=installed.variables, disks=disks.get(mac, ()))
-            on[mac] = stack.enter_context(power_on(vm, prefix=net.exec_prefix("lan")))
+    disks = {LOCAL: installed.disks[0], LOCAL_UNSIGNED: installed.disks[1]}
+    programs, place = boot.place / "boot", tmp_path_factory.mktemp("machines")
+    with switched_on(boot, programs, targets, keys=installed.variables, disks=disks, place=place) as on:
         yield on
+
+
+def wait_for_refusal(machine: PoweredOn, asked: str, words: str) -> None:
+    """Until a machine says with these words that it does not start what was asked for."""
+    machine.console.wait_for(asked, seconds=SECONDS)
+    machine.console.wait_for(words, seconds=SECONDS)
+    assert MARKER not in plain(machine.vm.transcript.read_bytes())
 
 
 def test_the_installer_enrolls_the_sites_keys_and_the_machine_boots_its_disk(installed: Installed) -> None:
@@ -223,10 +256,7 @@ def test_a_machine_boots_the_network_through_the_signed_chain(machines: dict[str
 
 def test_a_kernel_that_is_not_signed_is_refused_by_the_firmware(machines: dict[str, PoweredOn]) -> None:
     """iPXE asks the firmware's LoadImage() for every kernel, and has no other way to start one."""
-    console = machines[UNSIGNED].console
-    console.wait_for("r/unsigned/kernel", seconds=SECONDS)
-    console.wait_for("Could not select: Exec format error", seconds=SECONDS)
-    assert MARKER not in plain(machines[UNSIGNED].vm.transcript.read_bytes())
+    wait_for_refusal(machines[UNSIGNED], "r/unsigned/kernel", "Could not select: Exec format error")
 
 
 def test_a_machine_boots_its_disk_through_the_signed_local_program(machines: dict[str, PoweredOn]) -> None:
@@ -236,25 +266,16 @@ def test_a_machine_boots_its_disk_through_the_signed_local_program(machines: dic
 
 
 def test_a_loader_on_the_disk_that_is_not_signed_is_refused(machines: dict[str, PoweredOn]) -> None:
-    console = machines[LOCAL_UNSIGNED].console
-    console.wait_for("looking for the local disk's boot loader", seconds=SECONDS)
-    console.wait_for("cannot load image", seconds=SECONDS)
-    assert MARKER not in plain(machines[LOCAL_UNSIGNED].vm.transcript.read_bytes())
+    looking = "looking for the local disk's boot loader"
+    wait_for_refusal(machines[LOCAL_UNSIGNED], looking, "cannot load image")
 
 
 def test_a_boot_program_that_is_not_signed_is_refused(
     boot: Boot, installed: Installed, tmp_path: Path
 ) -> None:
-    director = FakeDirector({"*": NetBoot("signed", "", "test")}, releases=boot.place / "releases")
-    with (
-        lan("secure", taps=1) as net,
-        foreign_dhcp(net, tmp_path / "dnsmasq.log"),
-        serving(net, boot.place / "boot-unsigned", director),
-    ):
-        vm = Vm("m5", tmp_path / "vm", Firmware.UEFI, SIGNED, net.taps[0], board=UEFI_SECURE)
-        vm = dataclasses.replace(vm, keys=installed.variables)
-        with power_on(vm, prefix=net.exec_prefix("lan")) as machine:
-            seen = machine.console.wait_for("Access Denied", seconds=SECONDS).before
+    programs, targets = boot.place / "boot-unsigned", {SIGNED: NetBoot("signed", "", "test")}
+    with switched_on(boot, programs, targets, keys=installed.variables, disks={}, place=tmp_path) as on:
+        seen = on[SIGNED].console.wait_for("Access Denied", seconds=SECONDS).before
     assert "snponly.efi" in seen and "iPXE" not in seen
 
 
@@ -272,22 +293,10 @@ def test_a_machine_with_microsofts_keys_boots_through_the_shim(
         SHIMMED_LOCAL: LocalBoot("test"),
         SHIMMED_UNSIGNED: NetBoot("unsigned", "console=ttyS0", "test"),
     }
-    disks = {SHIMMED_LOCAL: (installed.disks[2],)}
-    director = FakeDirector(targets, releases=boot.place / "releases")
-    with ExitStack() as stack:
-        net = stack.enter_context(lan("shim", taps=len(targets)))
-        stack.enter_context(foreign_dhcp(net, tmp_path / "dnsmasq.log"))
-        stack.enter_context(serving(net, boot.place / "boot-shim", director))
-        on = {}
-        for tap, mac in zip(net.taps, targets, strict=True):
-            name = f"m{mac[-1]}"
-            vm = Vm(name, tmp_path / name, Firmware.UEFI, mac, tap, memory_mb=512, board=UEFI_SECURE)
-            vm = dataclasses.replace(vm, keys=tmp_path / "variables", disks=disks.get(mac, ()))
-            on[mac] = stack.enter_context(power_on(vm, prefix=net.exec_prefix("lan")))
+    programs, disks = boot.place / "boot-shim", {SHIMMED_LOCAL: installed.disks[2]}
+    keys = tmp_path / "variables"
+    with switched_on(boot, programs, targets, keys=keys, disks=disks, place=tmp_path) as on:
         seen = on[SHIMMED_LOCAL].console.wait_for(MARKER, seconds=SECONDS).before
         assert "shimx64.efi" in seen
         assert SECURE in seen
-        refused = on[SHIMMED_UNSIGNED].console
-        refused.wait_for("r/unsigned/kernel", seconds=SECONDS)
-        refused.wait_for("Security Policy Violation", seconds=SECONDS)
-        assert MARKER not in plain(on[SHIMMED_UNSIGNED].vm.transcript.read_bytes())
+        wait_for_refusal(on[SHIMMED_UNSIGNED], "r/unsigned/kernel", "Security Policy Violation")

@@ -3,6 +3,7 @@
 import os
 import pwd
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,11 @@ import pytest
 from appliance.channels import Channels
 from appliance.cli import main
 from appliance.errors import Problem
+from appliance.model import Tree
 from appliance.run import Argument, run
 from appliance.statement import Statement, write
+from appliance.web_keys import WebKeys
+from buildfarm import openpgp
 from buildfarm.signing import OWNER, USER, Signer, verify
 
 TEXT = "distserver-channel 1\nprofile vm\n"
@@ -43,6 +47,39 @@ def test_a_signature_fits_its_file_and_no_other(signer: Signer, tmp_path: Path) 
     text.write_text("two\n")
     with pytest.raises(Problem, match=r"is not good: .*BAD signature"):
         signer.check(text, signature)
+
+
+def test_a_signature_of_a_given_time_has_the_same_bytes_whenever_it_is_made(
+    signer: Signer, tmp_path: Path
+) -> None:
+    text, keyring = tmp_path / "medium", signer.public_keyring()
+    text.write_text("distserver-medium 1\n")
+    born = openpgp.key_created(keyring.read_bytes())
+    # A time before the key was made is taken as the key's: no verifier believes an older one.
+    for number, at in enumerate((born + 86400.5, born + 86400, born + 90000, 0, born)):
+        signer.sign(text, tmp_path / f"{number}", at=at)
+        verify(keyring, text, tmp_path / f"{number}")
+    one, same, later, epoch, first = [(tmp_path / f"{number}").read_bytes() for number in range(5)]
+    assert one == same
+    assert epoch == first
+    assert len({one, later, epoch}) == 3
+    now = time.time()
+    signer.sign(text, tmp_path / "present", at=now)
+    signer.sign(text, tmp_path / "past", at=now)
+    assert (tmp_path / "present").read_bytes() == (tmp_path / "past").read_bytes()
+    text.write_text("distserver-medium 2\n")
+    signer.sign(text, tmp_path / "other", at=born + 86400)
+    assert (tmp_path / "other").read_bytes() != one
+    signer.sign(text, tmp_path / "now")
+    said = run(["gpgv", "--keyring", keyring, "--status-fd", "1", tmp_path / "now", text]).stdout
+    made = next(line.split()[4] for line in said.splitlines() if "VALIDSIG" in line)
+    assert abs(int(made) - time.time()) < 3600
+
+
+def test_the_time_of_a_key_is_the_one_gpg_shows(signer: Signer) -> None:
+    listed = run(["gpg", "--show-keys", "--with-colons", signer.public_keyring()]).stdout
+    created = next(line.split(":")[5] for line in listed.splitlines() if line.startswith("pub:"))
+    assert openpgp.key_created(signer.public_keyring().read_bytes()) == int(created)
 
 
 def test_a_clearsigned_text_is_text_and_signature_in_one(signer: Signer, tmp_path: Path) -> None:
@@ -120,6 +157,8 @@ def test_a_channel_is_believed_with_the_key_it_was_signed_with(signer: Signer, t
 
 def test_the_key_is_made_when_the_site_is(tmp_path: Path) -> None:
     assert main(["--state", str(tmp_path / "state"), "init", str(tmp_path / "site")]) == 0
+    authority = WebKeys.below(Tree(tmp_path / "state")).authority
+    assert "BEGIN CERTIFICATE" in authority.read_text()
     signer = Signer(tmp_path / "state" / "keys")
     public = (signer.home / "public.gpg").read_bytes()
     assert signer.signed_text(signer.clearsign(TEXT), "it").decode() == TEXT

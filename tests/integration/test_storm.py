@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 
 from appliance import statement
-from appliance.deadline import wait_until
 from appliance.farm_model import Release
 from appliance.model import Machine, MachineState, Tree
-from appliance.overlays import HOME, example_site
-from appliance.run import run, running
+from appliance.overlays import example_site
+from appliance.run import run
 from appliance.services import Services
 from appliance.statement import Statement
 from buildfarm.signing import Signer
-from tests.integration.netyard import DEADLINE_SECONDS, Yard, inside, yard
+from tests.integration.netyard import Yard, answering, inside, yard
 
 SERVER = "10.79.1.2"
 RELEASE = "20260101-00000000000a"
@@ -75,14 +74,8 @@ def boot_process(net: Yard, place: Path, log: Path) -> Iterator[int]:
     """The boot process as `up` starts it; its process ID."""
     words = [sys.executable, "-m", "appliance.cli", "--state", str(place / "state"), "process", "boot"]
     words += ["--site", str(place / "site"), "--interface", "eth0"]
-    with running(words, prefix=net.on("server"), output=log, env={"PYTHONPATH": str(HOME)}) as child:
-        wait_until(
-            lambda: "answering on eth0" in log.read_text() or None,
-            seconds=DEADLINE_SECONDS,
-            what="the boot process answers",
-            last_seen=log.read_text,
-        )
-        yield child.pid
+    with answering(net, words, log) as process:
+        yield process
 
 
 @dataclass

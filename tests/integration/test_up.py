@@ -9,21 +9,15 @@ from pathlib import Path
 import pytest
 
 from appliance.deadline import wait_until
-from appliance.demo import Scene, serving, set_scene
+from appliance.demo import Scene, serving
 from appliance.lab import APPLIANCE_ADDRESS, Lan, lan, wait_for_port
-from appliance.model import Tree
 from appliance.run import run
+from tests.quiet import quiet_scene
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    made = set_scene(tmp_path / "scene", Tree(tmp_path / "state"))
-    services = made.services()
-    # Nothing is due, so that the farm does not start to make stages.
-    for profile in services.profiles():
-        job = services.store.jobs.start("build", profile.name, now=0.0, inputs=services.inputs(profile))
-        services.store.jobs.end(job, "done", now=0.0)
-    return made
+    return quiet_scene(tmp_path)
 
 
 @pytest.fixture
@@ -51,7 +45,7 @@ def test_three_processes_run_and_the_web_page_asks_for_a_login(scene: Scene, net
         assert set(children(pid)) == {"boot", "farm", "web"}
         wait_for_port(net, "appliance", 8080, seconds=30)
         argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:8080/"]
-        assert run(argv, prefix=net.exec_prefix("appliance")).stdout == "302"
+        assert run(argv, prefix=net.exec_prefix("appliance")).stdout == "401"
         # The page is not for the LAN.
         far = ["curl", "-s", "-m", "5", f"http://{APPLIANCE_ADDRESS}:8080/"]
         assert run(far, prefix=net.exec_prefix("client"), ok=(7, 28)).status in (7, 28)

@@ -11,9 +11,11 @@ from appliance.console import ConsoleClosed, ConsoleTimeout, plain
 from appliance.deadline import DeadlinePassed, wait_until
 from appliance.errors import Problem
 from appliance.kvm import ProbeImage, accelerator, kernel_boots
-from appliance.model import Firmware
+from appliance.model import PC_FIRMWARE, Firmware
+from appliance.qmp import control
 from appliance.run import running
-from appliance.vm import Accel, DirectBoot, DiskInterface, PoweredOn, Vm, VmDisk, make_disk, power_on
+from appliance.vm import Accel, DirectBoot, DiskInterface, Slot, Vm, VmDisk, VmMedium, make_disk
+from appliance.vm_power import PoweredOn, power_on
 from tests.small_linux import make_initramfs
 
 MARKER = "the initramfs runs"
@@ -56,7 +58,7 @@ def wait_for_init(machine: PoweredOn) -> None:
     machine.console.wait_for_shell(seconds=60)
 
 
-@pytest.mark.parametrize("vm", list(Firmware), indirect=True, ids=lambda firmware: firmware.value)
+@pytest.mark.parametrize("vm", PC_FIRMWARE, indirect=True, ids=lambda firmware: firmware.value)
 def test_a_machine_boots_its_kernel_from_its_firmware_and_obeys(vm: Vm) -> None:
     make_disk(vm.disks[0])
     with power_on(vm) as machine:
@@ -155,12 +157,32 @@ def test_a_machine_qemu_does_not_take_says_why(vm: Vm) -> None:
     assert "disk.qcow2" in problem.value.hint
 
 
+@pytest.mark.parametrize("board", [None, UEFI_ARM64], ids=["pc", "arm64"])
+@pytest.mark.parametrize("slot", list(Slot), ids=lambda slot: slot.value)
+def test_a_medium_is_in_the_machine_until_it_is_taken_out(
+    board: Board | None, slot: Slot, tmp_path: Path
+) -> None:
+    image = tmp_path / "a, b.iso"
+    image.write_bytes(bytes(1 << 20))
+    firmware = Firmware.UEFI if board else Firmware.BIOS
+    vm = Vm("delta", tmp_path, firmware, memory_mb=128, board=board, medium=VmMedium(image, slot))
+
+    def media(machine: PoweredOn) -> list[str]:
+        drives = control(machine.control, "query-block")
+        return [one["device"] for one in drives if "inserted" in one and one["device"] == "medium"]
+
+    with power_on(vm) as machine:
+        assert media(machine) == ["medium"]
+        machine.take_medium_out()
+        wait_until(lambda: not media(machine) or None, seconds=10, what="the medium is out")
+
+
 def test_a_machine_dies_with_the_process_that_switched_it_on(vm: Vm, tmp_path: Path) -> None:
     make_disk(vm.disks[0])
     out = tmp_path / "pid"
     program = (
         "import sys; from pathlib import Path; from appliance.model import Firmware\n"
-        "from appliance.vm import Vm, power_on\n"
+        "from appliance.vm import Vm\nfrom appliance.vm_power import power_on\n"
         f"with power_on(Vm('orphan', Path({str(vm.directory)!r}), Firmware.BIOS)) as machine:\n"
         "    print(machine.process.pid, flush=True); machine.wait_for_exit(seconds=600)\n"
     )

@@ -30,6 +30,16 @@ def test_who_waited_longest_goes_first() -> None:
     assert queue.ask("m1", 5.0, of=1).admitted
 
 
+def test_a_free_place_does_not_wait_for_the_very_first() -> None:
+    queue = admission()
+    for number in range(5):
+        queue.ask(f"m{number}", float(number), of=2)
+    queue.ended("m0", 5.0, last=True)
+    assert not queue.ask("m4", 5.0, of=2).admitted
+    assert queue.ask("m3", 5.0, of=2).admitted
+    assert not queue.ask("m2", 5.0, of=2).admitted
+
+
 def test_one_that_has_its_place_keeps_it_while_it_fetches() -> None:
     queue = admission()
     assert queue.ask("m0", 0.0, of=1).admitted

@@ -99,6 +99,7 @@ def test_never_more_builds_than_workers() -> None:
     tasks = [task(name) for name in "abcd"]
     assert starts(tasks) == ["a", "b"]
     assert why(tasks, [], "c") == "all 2 workers are busy"
+    assert why(tasks, [], "b", replace(RULES, workers=1)) == "the worker is busy"
 
 
 def test_one_profile_is_never_built_twice_at_once() -> None:

@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 from appliance.cli.queue import rows, summary
-from appliance.daemon import Up, build_job
 from appliance.desks.backlog import BacklogDesk, Unwanted, flag_class, kind_of
 from appliance.desks.work import Work, failure_kind
 from appliance.errors import Problem
 from appliance.farm_model import Package
+from appliance.farm_process import build_job
 from appliance.model import Tree
 from appliance.overlays import example_site
 from appliance.run import CommandFailed, run
 from appliance.services import Services
 from appliance.store import Store
 from appliance.store.history import Effort, Subject
+from appliance.up import Up
 from buildfarm import outcome
 from buildfarm.key import Recipe
 from buildfarm.meter import Reading, Tally

@@ -1,5 +1,6 @@
 """The command line says what went wrong in one sentence, and the README names its commands."""
 
+import io
 import re
 import shutil
 from dataclasses import replace
@@ -10,10 +11,12 @@ import pytest
 
 from appliance.cli import main, parser
 from appliance.farm_model import FailureKind, Held, Origin, Package, Release
+from appliance.install import planned
 from appliance.leases import Lease, LeaseState
-from appliance.model import Tree
+from appliance.model import Event, Tree
 from appliance.overlays import HOME, example_site
 from appliance.services import Services
+from appliance.store import Store
 from buildfarm.failures import Failure
 
 MAC = "52:54:00:00:00:01"
@@ -44,7 +47,23 @@ def test_explain_takes_the_name_of_a_machine(
     assert main([*before, "explain", *site, "web1", "--arch", "x64"]) == 0
     assert f"machine {MAC}" in capsys.readouterr().out
     assert main([*before, "explain", *site, "web2"]) == 1
-    assert "'web2' is no MAC address" in capsys.readouterr().err
+    assert "there is no machine web2" in capsys.readouterr().err
+
+
+def test_a_machine_is_shown_with_the_fingerprint_of_its_last_plan(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    before, site = options
+    assert main([*before, "machine", "add", *site, MAC]) == 0
+    store = Store(Tree(tmp_path / "state").store)
+    for at, digit in ((1.0, "a"), (2.0, "b")):
+        store.events.add(Event(MAC, at, "plan", message=planned("r1", "uefi", digit * 64)))
+    store.events.add(Event(MAC, 3.0, "plan", message="plan 1\nhostname m1"))
+    store.close()
+    assert main([*before, "machine", "show", *site, MAC]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert f"  plan {'b' * 64}" in said
+    assert f"  plan {'a' * 64}" not in said
 
 
 def test_a_machine_is_added_assigned_armed_and_listed(
@@ -63,6 +82,21 @@ def test_a_machine_is_added_assigned_armed_and_listed(
     assert "armed" in said
     assert re.search(rf"^ *{MAC} +web1 +armed +vm ", said, re.MULTILINE)
     assert "profile vm, by hand" in said
+
+
+def test_words_in_a_table_are_neither_pictures_nor_markup_nor_orders_to_the_terminal(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, site = options
+    assert main([*before, "machine", "add", *site, "52:54:00:ab:00:01"]) == 0
+    assert main([*before, "machine", "list", *site]) == 0
+    assert "52:54:00:ab:00:01" in capsys.readouterr().out.splitlines()[-2]
+    desk = Services(Path(site[1]), Tree(Path(before[1])))
+    desk.audit.note("web ann", "login", "ann", "[/b] [red]\x1b]0;title\x07\x9b2J")
+    assert main([*before, "audit", *site]) == 0
+    said = capsys.readouterr().out
+    assert "[/b] [red] ]0;title  2J" in said
+    assert not {"\x1b", "\x07", "\x9b"} & set(said)
 
 
 def test_a_package_is_shown_with_its_origin_and_why_it_was_built(
@@ -154,3 +188,75 @@ def test_leases_are_listed_with_the_machine_and_how_long_they_last(
     said = capsys.readouterr().out
     assert re.search(rf"10\.0\.0\.9 +{MAC} +web1 +bound +2 h.* gentoo", said)
     assert re.search(rf"10\.0\.0\.10 +{MAC} +web1 +expired +gentoo", said)
+
+
+def test_accounts_are_made_changed_and_listed_and_every_change_is_in_the_audit_log(
+    options: tuple[list[str], list[str]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    cheap_passwords: None,
+) -> None:
+    before, site = options
+    monkeypatch.setenv("SUDO_USER", "ann")
+
+    def said(*words: str, status: int = 0) -> str:
+        at = 2 if words[0] == "account" else 1
+        assert main([*before, *words[:at], *site, *words[at:]]) == status
+        out, err = capsys.readouterr()
+        return out + err
+
+    link = "http://127.0.0.1:8080/login/[0-9a-f]{32}\n"
+    assert re.search(f"there is no admin yet; make one at {link}", said("login"))
+    assert "bob chooses a password at http://" in said("account", "add", "bob", "--role", "admin")
+    monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
+    assert "bob has a new password" in said("account", "password", "bob")
+    assert "signs in as bob (admin), once" in said("login")
+    assert "no account carl" in said("login", "carl", status=1)
+    said("account", "add", "carl")
+    assert "carl has the role operator" in said("account", "role", "carl", "operator")
+    token = said("account", "token", "carl", "--add", "backup", "--scope", "operator").strip()
+    assert token.startswith("dst_") and token not in said("account", "token", "carl")
+    assert "opens nothing" in said("account", "token", "carl", "--end", "1")
+    assert "the only admin" in said("account", "disable", "bob", status=1)
+    said("account", "disable", "carl")
+    assert re.search(r"carl +operator .* disabled", said("account", "list"))
+    said("account", "enable", "carl")
+    assert "0 sessions ended" in said("account", "sessions", "carl", "--end")
+    log = said("audit", "--who", "cli ann")
+    for action in ("invite", "password", "link", "role", "disable", "enable", "sessions"):
+        assert f"account {action}" in log
+    assert "token add" in log and "token end" in log and token not in log
+
+
+def test_what_is_done_to_machines_is_in_the_audit_log(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, site = options
+    monkeypatch.setenv("SUDO_USER", "ann")
+    for command, *words in (["add"], ["assign", "vm"], ["arm"], ["disarm"], ["channel", "canary"]):
+        assert main([*before, "machine", command, *site, MAC, *words]) == 0
+    capsys.readouterr()
+    assert main([*before, "audit", *site, "--subject", MAC]) == 0
+    log = capsys.readouterr().out
+    actions = re.findall(r"cli ann +machine (\w+)", log)
+    assert actions == ["channel", "disarm", "arm", "assign", "add"]
+    assert "stable -> canary" in log
+
+
+def test_what_is_done_to_hosts_is_in_the_audit_log(
+    options: tuple[list[str], list[str]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, site = options
+    monkeypatch.setenv("SUDO_USER", "ann")
+    for command, *words in (
+        ["add", "builder", "--address", "192.0.2.7"],
+        ["quarantine", "builder", "--reason", "too hot"],
+        ["release-quarantine", "builder"],
+        ["remove", "builder"],
+    ):
+        assert main([*before, "cluster", command, *site, *words]) == 0
+    capsys.readouterr()
+    assert main([*before, "audit", *site, "--subject", "builder"]) == 0
+    log = capsys.readouterr().out
+    assert re.findall(r"cli ann +host (\w+)", log) == ["remove", "release", "quarantine", "add"]
+    assert "too hot" in log

@@ -85,6 +85,12 @@ def test_the_largest_host_comes_first_and_this_one_last() -> None:
     )
 
 
+def test_an_emulated_root_waits_for_hosts_and_compiles_nothing_itself() -> None:
+    assert distcc_hosts([Seat("a", 4001, 2)], 4, here=False) == (
+        "--localslots=4 --localslots_cpp=16 127.0.0.1:4001/2,lzo"
+    )
+
+
 def test_a_large_cluster_does_not_drown_the_host_that_builds() -> None:
     assert jobs([], 4) == 4
     assert jobs([Seat("one", 4001, 8)], 4) == 12

@@ -247,14 +247,15 @@ def test_a_stage_stays_while_a_root_is_built_on_it(press: Press) -> None:
     assert [place.name for place in press.tree.room("stages").iterdir()] == ["a" * 64]
 
 
-def test_a_packed_installer_goes_when_no_release_has_it(press: Press) -> None:
-    shelf = press.tree.room("installers")
+@pytest.mark.parametrize("kind", ["installer", "planner"])
+def test_a_packed_installer_or_planner_goes_when_nothing_has_it(press: Press, kind: str) -> None:
+    shelf = press.tree.room(f"{kind}s")
     for name in ("used", "unused", "fresh"):
         (shelf / name).write_bytes(b"an installer")
         os.utime(shelf / name, (press.clock.now, press.clock.now) if name == "fresh" else (0, 0))
     (press.tree.path / "linked").hardlink_to(shelf / "used")
     fates = press.desk().collect(dry_run=False)
-    assert gone(fates, "installer") == {"unused"}
+    assert gone(fates, kind) == {"unused"}
     assert {path.name for path in shelf.iterdir()} == {"used", "fresh"}
 
 
@@ -316,7 +317,7 @@ def operate(press: Press, name: str, number: int) -> None:
         ),
         "rollback": lambda: desk.rollback("vm", some if number % 2 else None, who="ann"),
         "pin": lambda: desk.pin("vm", some, channel="canary" if number % 2 else "stable", who="ann"),
-        "unpin": lambda: desk.unpin("vm", channel="canary" if number % 2 else "stable"),
+        "unpin": lambda: desk.unpin("vm", channel="canary" if number % 2 else "stable", who="ann"),
         "install": lambda: install(press),
         "gc": lambda: desk.collect(dry_run=False),
         "start": lambda: desk.start(deep=bool(number % 2)),

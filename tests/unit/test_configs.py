@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance.grub import grub_quoted, words
 from appliance.model import BootTarget, LocalBoot, NetBoot, Silence
 from appliance.run import CommandFailed, run
-from pxe.configs import grub, grub_for_strangers, grub_quoted, pxelinux, u_boot_script, words
+from pxe.configs import grub, grub_for_strangers, pxelinux, u_boot_script
 from pxe.policy import Here
 
 HERE = Here(IPv4Address("10.77.0.2"), 80)

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import parser
-from appliance.daemon import BOOT_CAPABILITIES, DIE_TOGETHER, Up, unprivileged
+from appliance.daemon import BOOT_CAPABILITIES
 from appliance.errors import Problem
 from appliance.net_settings import NetSettings
 from appliance.overlays import example_site
+from appliance.rights import DIE_TOGETHER, unprivileged
 from appliance.site import read_site
 from appliance.site_model import Site
+from appliance.up import Up
 
 SOMEBODY = pwd.struct_passwd(("distserver", "x", 998, 997, "", "/nonexistent", "/usr/sbin/nologin"))
 

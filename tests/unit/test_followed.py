@@ -1,6 +1,5 @@
 """The site's word on strategies, and what the store remembers of them."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,6 @@ from appliance.errors import Problem
 from appliance.followed import LOOK_SECONDS, Followed
 from appliance.live import LiveSite
 from appliance.net_settings import NetSettings
-from appliance.overlays import example_site
 from appliance.site import read_site
 from appliance.store import Store, strategies
 from appliance.strategies import Preference, Source, Strategy
@@ -17,16 +15,6 @@ from tests.clock import Clock
 
 MAC = "52:54:00:77:00:01"
 KIND = "PXEClient 52:54:00 7"
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(example_site(), tmp_path / "site"))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -182,3 +182,12 @@ def test_an_altered_package_of_the_same_size_is_found_by_its_hash(pool: Pool, tm
 
 def test_an_attempt_that_was_killed_before_it_began_leaves_nothing(attempt: Attempt, pool: Pool) -> None:
     assert harvest.gather(attempt, pool, Ledger()) == []
+
+
+def test_an_attempt_that_was_killed_while_its_index_was_written_leaves_nothing(
+    attempt: Attempt, pool: Pool
+) -> None:
+    harvest.note(attempt, {CPV: RECIPE}, profile="server")
+    harvest.offer(attempt, pool, Ledger(), [], chost="x")
+    (attempt.pkgdir / "Packages").unlink()
+    assert harvest.gather(attempt, pool, Ledger()) == []

@@ -46,6 +46,12 @@ def test_ports_of_others_are_named_and_those_on_other_addresses_do_not_matter() 
     assert any("dnsmasq (process 42)" in finding.said for finding in findings)
 
 
+def test_the_door_of_installed_machines_is_looked_at_and_nothing_else_waits_for_it() -> None:
+    (found,) = judge_ports(ports(8000, dns=False, clients=80)[-1:], parse(PRINTED), PLACE, {99})
+    assert found.level is Level.RED and "machines that are installed cannot come" in found.said
+    assert ports(80, dns=False, clients=8443)[-1].number == 8443
+
+
 def test_the_web_server_in_front_has_to_be_there() -> None:
     assert judge_front(80, parse(PRINTED), PLACE)[0].level is Level.GREEN
     assert judge_front(81, parse(PRINTED), PLACE)[0].level is Level.RED

@@ -39,6 +39,18 @@ def test_a_file_that_is_sent_after_its_question_was_answered_counts_as_asked() -
     assert not one.aborted
 
 
+def test_a_connection_with_two_questions_waits_for_both_answers() -> None:
+    limits, one = Limits(), Connection("a")
+    limits.began(one)
+    limits.began(one)
+    limits.ended(one, 0.0)
+    limits.look([one], 1000.0)
+    assert not one.aborted
+    limits.ended(one, 1000.0)
+    limits.look([one], 1001.0 + HEADER_SECONDS)
+    assert one.aborted
+
+
 @pytest.mark.parametrize(
     ("peer", "front", "ended"), [("a", False, True), (HERE, False, True), (HERE, True, False)]
 )

@@ -7,8 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.farm_model import Release
-from appliance.install import MIB, Plan, Refused, describe, partition_device, plan_install, render
+from appliance.install import (
+    MIB,
+    Plan,
+    Refused,
+    describe,
+    fingerprint,
+    fingerprint_in,
+    partition_device,
+    plan_install,
+    render,
+)
+from appliance.install import planned as said_of_plan
 from appliance.model import Disk, Facts, Firmware
+from appliance.run import run
 from appliance.site_model import DiskLayout, Partition, Profile, StageSource
 
 GIB = 1024 * MIB
@@ -22,7 +34,7 @@ PARTITIONS = (
 )
 
 
-def profile(*partitions: Partition, **layout: str) -> Profile:
+def profile(*partitions: Partition, serial: str = "", transport: str = "") -> Profile:
     return Profile(
         name="vm",
         description="",
@@ -36,7 +48,7 @@ def profile(*partitions: Partition, **layout: str) -> Profile:
         kernel_config="",
         portage={},
         world=(),
-        disk=DiskLayout(partitions or PARTITIONS, 2 * GIB, **layout),
+        disk=DiskLayout(partitions or PARTITIONS, 2 * GIB, transport=transport, serial=serial),
     )
 
 
@@ -83,6 +95,34 @@ def test_the_plan_text_of_a_uefi_machine() -> None:
     )
 
 
+def test_the_fingerprint_of_a_plan_is_what_is_done_and_not_the_way_it_came() -> None:
+    plan = planned(machine(VDA))
+    net = render(plan, report="s3cret", base=f"http://10.77.0.2/r/{RELEASE}", pool="http://10.77.0.2")
+    medium = render(plan, report="offline", base=f"file:///run/medium/r/{RELEASE}", pool="file:///run/medium")
+    assert net != medium
+    assert fingerprint(net) == fingerprint(medium)
+    other = [
+        planned(machine(VDB)),
+        planned(machine(VDA), hostname="vm-2"),
+        planned(machine(VDA, firmware=Firmware.BIOS)),
+        planned(machine(VDA), replace(profile(), kernel_arguments="quiet")),
+    ]
+    marks = {fingerprint(render(one, report="offline", base="b", pool="p")) for one in (plan, *other)}
+    assert len(marks) == 5
+
+
+def test_a_fingerprint_is_what_a_shell_gets_of_the_plan_without_these_lines() -> None:
+    text = render(planned(machine(VDA)), report="r", base="b", pool="p")
+    said = run(["sh", "-c", "grep -vE '^(report|base|pool) ' | sha256sum"], stdin=text.encode()).stdout
+    assert fingerprint(text) == said.split()[0]
+
+
+def test_a_fingerprint_is_found_in_what_the_timeline_says() -> None:
+    mark = fingerprint("plan 1\n")
+    assert fingerprint_in(said_of_plan(RELEASE, "uefi", mark)) == mark
+    assert fingerprint_in(f"base http://10.77.0.2\nplan {mark}") == ""
+
+
 def test_a_bios_machine_gets_a_bios_boot_partition_and_no_esp() -> None:
     plan = planned(machine(VDA, firmware=Firmware.BIOS))
     assert [(piece.partition.name, piece.type_code) for piece in plan.slices] == [
@@ -119,7 +159,7 @@ def test_two_matching_disks_are_refused_by_name_and_size() -> None:
 
 
 def test_a_serial_pattern_chooses_between_two_disks() -> None:
-    assert planned(machine(VDA, VDB), profile(serial="b*")).disk == VDB
+    assert planned(machine(VDA, VDB), profile(serial="b*")).disks[0].disk == VDB
 
 
 def test_no_matching_disk_is_refused_with_every_disks_reason() -> None:
@@ -201,7 +241,7 @@ def test_a_kernel_argument_cannot_add_a_line_to_the_plan() -> None:
 
 def test_mounts_come_above_before_below_whatever_the_partition_order() -> None:
     layout = (Partition("home", GIB, "ext4", "/home/data"), *PARTITIONS, Partition("h", GIB, "ext4", "/home"))
-    places = [piece.partition.mount for piece in planned(machine(VDA), profile(*layout)).mounted]
+    places = [one.place for one in planned(machine(VDA), profile(*layout)).mounted]
     assert places == ["/", "/home", "/boot/efi", "/home/data"]
 
 
@@ -258,7 +298,7 @@ disks = st.builds(
 def test_a_disk_is_chosen_only_when_it_is_the_only_one(found: list[Disk]) -> None:
     matching = [d for d in found if not d.removable and d.transport == "sata" and d.size_bytes >= 2 * GIB]
     try:
-        chosen = planned(machine(*found), profile(transport="sata")).disk
+        chosen = planned(machine(*found), profile(transport="sata")).disks[0].disk
     except Refused:
         assert len(matching) != 1
     else:

@@ -4,6 +4,7 @@ import json
 import struct
 from ipaddress import IPv4Address, IPv4Interface
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,15 +86,38 @@ def test_the_interfaces_of_this_host_are_those_ip_shows() -> None:
     ]
 
 
+def address(prefix_length: int, local: bytes) -> bytes:
+    """The body of a message that tells an IPv4 address of interface 1."""
+    attribute = struct.pack("=HH", 4 + len(local), 2) + local + bytes(-len(local) % 4)
+    return struct.pack("=BBBBi", 2, prefix_length, 0, 0, 1) + attribute
+
+
+def message(kind: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body + bytes(-len(body) % 4)
+
+
+@pytest.mark.parametrize(
+    ("prefix_length", "local", "found"),
+    [(24, b"\n\0\0\2", ["10.0.0.2/24"]), (33, b"\n\0\0\2", []), (24, b"\n\0\0", []), (24, bytes(16), [])],
+)
+def test_an_address_that_cannot_be_is_left_out(prefix_length: int, local: bytes, found: list[str]) -> None:
+    link = struct.pack("=BxHiII", 0, 1, 1, 0, 0)
+    told = message(netlink.NEW_ADDRESS, address(prefix_length, local)) + message(netlink.NEW_LINK, link)
+    (one,) = netlink.interfaces(list(netlink.messages(told)))
+    assert [str(each) for each in one.addresses] == found
+
+
+@pytest.mark.timeout(30)
+def test_a_message_without_a_length_ends_the_datagram() -> None:
+    assert list(netlink.messages(bytes(64))) == []
+
+
 kinds = st.sampled_from([netlink.NEW_LINK, netlink.NEW_ADDRESS, 2, 3]) | st.integers(0, 65535)
 
 
 @given(st.lists(st.tuples(kinds, st.binary(max_size=80))), st.binary(max_size=40))
 def test_no_bytes_of_the_kernel_raise(told: list[tuple[int, bytes]], rest: bytes) -> None:
-    data = b"".join(
-        struct.pack("=IHHII", 16 + len(body), kind, 0, 0, 0) + body + bytes(-len(body) % 4)
-        for kind, body in told
-    )
+    data = b"".join(message(kind, body) for kind, body in told)
     found = list(netlink.messages(data + rest))
-    assert [(message.kind, message.body) for message in found[: len(told)]] == told
+    assert [(one.kind, one.body) for one in found[: len(told)]] == told
     netlink.interfaces(found)

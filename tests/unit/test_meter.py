@@ -81,6 +81,27 @@ def test_a_real_process_is_measured_by_the_package_in_its_environment(tmp_path: 
     assert meter.tally.peak_bytes >= one.peak_bytes
 
 
+def test_who_was_seen_before_it_became_a_package_is_asked_again(tmp_path: Path) -> None:
+    begin = tmp_path / "begin"
+    os.mkfifo(begin)
+    meter = Meter()
+    with running(["sh", "-c", 'read word <"$0"; CATEGORY=a PF=b-1 exec sleep 60', begin]) as child:
+
+        def seen() -> bool | None:
+            meter.look()
+            return child.pid in {pid for pid, _ in meter._known} or None
+
+        wait_until(seen, seconds=60, what="the shell was seen")
+        assert meter.tally.figures() == {}
+        begin.write_text("go\n")
+
+        def known() -> bool | None:
+            meter.look()
+            return "a/b-1" in meter.tally.figures() or None
+
+        wait_until(known, seconds=60, what="its package is known")
+
+
 def test_looking_goes_on_while_the_block_lasts() -> None:
     with Meter(look_seconds=0.01) as meter, running(["sleep", "60"], env={"CATEGORY": "a", "PF": "b-1"}):
         wait_until(lambda: "a/b-1" in meter.tally.figures() or None, seconds=60, what="it was seen")

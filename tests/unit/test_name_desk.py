@@ -1,6 +1,5 @@
 """The names of machines: from the site and the store to what a DNS server answers with."""
 
-import shutil
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -11,23 +10,12 @@ from appliance.dns_settings import DnsSettings, domain
 from appliance.errors import Problem
 from appliance.leases import Lease, LeaseState
 from appliance.model import Tree
-from appliance.overlays import example_site
 from appliance.services import Services
 from appliance.site import read_site
 from tests.clock import Clock
 
 MAC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:02"
 DNS = '[dns]\nzone = "Lab.Example."\nforward = ["10.0.0.1"]\nallow = ["gentoo.org", "bücher.example"]\n'
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(example_site(), tmp_path / "site"))
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

@@ -32,11 +32,13 @@ def place(tmp_path: Path) -> Path:
         (tmp_path / directory).mkdir(parents=True)
     for file in (
         "boot/undionly.kpxe",
+        "boot/.new-x",
         "boot/grubx64.efi",
         "grub/x86_64-efi/command.lst",
         f"releases/{RELEASE}/kernel",
         "pi/start4.elf",
         "pi/9ffefdef/config.txt",
+        "pi/9ffefdef/.hidden",
         "pi/config.txt",
         "pi/overlays/a.dtbo",
         "etc/passwd",
@@ -121,6 +123,16 @@ def test_a_stranger_gets_no_text_of_anybody(yard: Callable[[BootTarget], Yard], 
     assert not director.asked and not director.records
 
 
+@pytest.mark.parametrize("name", ["pxelinux.cfg/0A4D0042", "grub.cfg-0A4D0042", "0A4D0042"])
+def test_a_machine_gets_nothing_under_the_address_of_another(
+    yard: Callable[[BootTarget], Yard], place: Path, name: str
+) -> None:
+    (place / "boot" / SPARC_PROGRAM).write_text("a boot block")
+    names, director, _ = yard(NETBOOT)
+    assert names.resolve(name, PEER, HERE) is None
+    assert not director.asked and not director.records
+
+
 def test_a_stranger_with_grub_is_sent_to_ask_with_its_mac(yard: Callable[[BootTarget], Yard]) -> None:
     found = yard(NETBOOT)[0].resolve("grub/grub.cfg", STRANGER, HERE)
     assert isinstance(found, bytes)
@@ -130,8 +142,12 @@ def test_a_stranger_with_grub_is_sent_to_ask_with_its_mac(yard: Callable[[BootTa
 def test_u_boot_gets_a_script_without_a_token_and_then_its_configuration(
     yard: Callable[[BootTarget], Yard],
 ) -> None:
-    found = yard(NETBOOT)[0].resolve("boot.scr.uimg", PEER, HERE)
+    names, director, _ = yard(NETBOOT)
+    found = names.resolve("boot.scr.uimg", PEER, HERE)
     assert isinstance(found, bytes) and b"pxe get" in found and b"token" not in found
+    # Asking for the script would use up a token.
+    assert director.scripts == []
+    assert names.resolve("pxelinux.cfg/default", PEER, HERE) and director.scripts == [MAC]
 
 
 def test_openboot_gets_its_program_only_under_its_own_address(

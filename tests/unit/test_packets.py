@@ -104,6 +104,25 @@ def test_fragments_and_other_protocols_are_no_datagrams() -> None:
             decode(bytes(packet))
 
 
+@pytest.mark.parametrize(
+    ("where", "length", "field"),
+    [
+        (2, 27, "length of the IP packet"),
+        (2, 28 + 5 + 3 + 1, "length of the IP packet"),
+        (24, 7, "length of the UDP datagram"),
+        (24, 8 + 5 + 1, "length of the UDP datagram"),
+    ],
+    ids=["no room for UDP", "longer than the frame", "no room for its header", "longer than the packet"],
+)
+def test_a_length_that_cannot_be_is_malformed(where: int, length: int, field: str) -> None:
+    packet = bytearray(encode(OFFER)) + bytes(3)
+    packet[where : where + 2] = length.to_bytes(2, "big")
+    packet[10:12] = packet[26:28] = b"\0\0"
+    packet[10:12] = checksum(bytes(packet[:20])).to_bytes(2, "big")
+    with pytest.raises(Malformed, match=field):
+        decode(bytes(packet))
+
+
 def test_ip_options_are_skipped() -> None:
     packet = bytearray(encode(OFFER))
     packet[20:20] = b"\1\1\1\0"

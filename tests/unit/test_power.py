@@ -1,6 +1,5 @@
 """What a site says of machines, where magic packets go, and what they are."""
 
-import shutil
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from appliance.desks.power import towards
 from appliance.errors import Problem
 from appliance.machine_settings import Bmc, BmcKind, MachineSettings
-from appliance.overlays import example_site
 from appliance.secret import read_secret
 from appliance.site import read_site
 from appliance.wake import magic_packet, secure_on
@@ -17,11 +15,6 @@ from pxe.links import Interface
 
 MAC = "52:54:00:12:34:56"
 BMC = 'kind = "ipmi"\naddress = "10.0.2.5"\nuser = "operator"\npassword_file = "keys/bmc"\n'
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(example_site(), tmp_path / "site"))
 
 
 def add(site: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from pxe.rarp_server import SAME_BOOT_SECONDS, RarpServer
 from pxe.sightings import Sightings
 from tests.fake_director import FakeDirector
 
-SPARC = "08:00:20:11:22:33"
+SPARC, OTHER = "08:00:20:11:22:33", "08:00:20:44:55:66"
 LINK = Link("eth0", 2, IPv4Address("10.0.0.2"), IPv4Network("10.0.0.0/24"), "52:54:00:00:00:02", 1500)
 
 
@@ -27,7 +27,9 @@ def question(sender: str = SPARC, target: str = SPARC, operation: int = 3) -> by
 
 class Wire:
     def __init__(self, address: str = "10.0.0.33") -> None:
-        self.director = FakeDirector(reservations={SPARC: IPv4Address(address)})
+        self.director = FakeDirector(
+            reservations={SPARC: IPv4Address(address), OTHER: IPv4Address("10.0.0.34")}
+        )
         self.sightings = Sightings()
         self.now = 0.0
         self.server = RarpServer(self.director, self.sightings, lambda: self.now)
@@ -45,8 +47,8 @@ def test_a_known_machine_is_told_its_address_in_the_bytes_of_rfc_903() -> None:
     ("data", "source"),
     [
         (question(sender="08:00:20:00:00:01", target="08:00:20:00:00:01"), "08:00:20:00:00:01"),
-        (question(target="08:00:20:00:00:01"), SPARC),
-        (question(), "08:00:20:00:00:01"),
+        (question(target=OTHER), SPARC),
+        (question(), OTHER),
         (question(operation=4), SPARC),
         (question(operation=1), SPARC),
         (question()[:27], SPARC),

@@ -41,6 +41,8 @@ def change(store: Store, what: int, which: int) -> None:
             store.database.execute("DELETE FROM strategy WHERE subject = ?", (mac,))
         case 8:
             store.database.execute("DELETE FROM machine WHERE mac = ?", (mac,))
+        case 9:
+            store.machines.set_rescue(mac, which)
 
 
 def check(store: Store) -> None:
@@ -51,7 +53,7 @@ def check(store: Store) -> None:
     assert recall.newest_sound() == store.releases.newest_sound()
 
 
-steps = st.tuples(st.integers(0, 8), st.integers(0, 3), st.sampled_from(["own", "other", "rolled", "inside"]))
+steps = st.tuples(st.integers(0, 9), st.integers(0, 3), st.sampled_from(["own", "other", "rolled", "inside"]))
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,11 +1,13 @@
 """What decides the name of a reference stage, and where its packages come from."""
 
 import multiprocessing
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from buildfarm.debian import KEYRING, Repository, parse_targets
-from buildfarm.reference import RECIPES, exclusive, workplace
+from buildfarm.reference import exclusive, workplace
+from buildfarm.reference_recipes import MACHINES, USUAL, recipe, variants
 
 LISTED = """Debian|http://mirror.example/debian/|bookworm|main
 Debian|http://mirror.example/debian/|bookworm|main
@@ -28,22 +30,31 @@ def test_a_repository_line_names_its_keyring() -> None:
 
 
 def test_any_change_of_a_recipe_gives_the_stage_another_name() -> None:
-    recipe = RECIPES["install"]
+    usual = recipe("install")
     changes = [
-        replace(recipe, packages=(*recipe.packages, "nano")),
-        replace(recipe, remove=recipe.remove[1:]),
-        replace(recipe, compression="zstd -1"),
-        replace(recipe, portage="0" * 64),
-        replace(recipe, links=recipe.links[1:]),
-        replace(recipe, files=recipe.files[1:]),
-        replace(recipe, directories=recipe.directories[1:]),
+        replace(usual, packages=(*usual.packages, "nano")),
+        replace(usual, remove=usual.remove[1:]),
+        replace(usual, compression="zstd -1"),
+        replace(usual, portage="0" * 64),
+        replace(usual, links=usual.links[1:]),
+        replace(usual, files=usual.files[1:]),
+        replace(usual, directories=usual.directories[1:]),
     ]
-    assert len({recipe.hash, *(changed.hash for changed in changes)}) == len(changes) + 1
-    assert replace(recipe).hash == recipe.hash
+    assert len({usual.hash, *(changed.hash for changed in changes)}) == len(changes) + 1
+    assert replace(usual).hash == usual.hash
 
 
 def test_the_two_stages_never_share_a_name() -> None:
-    assert RECIPES["build"].hash != RECIPES["install"].hash
+    hashes = [recipe(variant, one).hash for one in MACHINES for variant in variants(one)]
+    assert len(set(hashes)) == len(hashes)
+
+
+def test_a_stage_for_i686_has_nothing_of_another_processor() -> None:
+    for made in (recipe("build", "i686"), recipe("install", "i686")):
+        text = repr(made)
+        assert not re.search("x86_64|amd64|lib64", text)
+        assert made.chost == "i686-pc-linux-gnu"
+    assert USUAL in repr(recipe("build"))
 
 
 def test_what_a_killed_run_left_is_gone_at_the_next_one(tmp_path: Path) -> None:

@@ -163,6 +163,8 @@ def test_a_tar_depends_on_contents_only(tmp_path: Path) -> None:
     write_tar(read_directory(top), tmp_path / "one.tar")
     (top / "etc/rc").touch()
     (top / "etc/rc").chmod(0o755)
+    (top / "etc/__pycache__").mkdir()
+    (top / "etc/__pycache__/rc.cpython-311.pyc").touch()
     write_tar(read_directory(top), tmp_path / "two.tar")
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     listed = run(["tar", "-tvf", tmp_path / "one.tar"]).stdout

@@ -8,6 +8,7 @@ import pytest
 
 from appliance import statement
 from appliance.channels import CANARY, STABLE
+from appliance.client_order import Rollout, RolloutState, go_on
 from appliance.errors import Problem
 from appliance.farm_model import Origin, Release
 from appliance.model import Machine, MachineState, Tree
@@ -106,7 +107,7 @@ def test_a_pinned_channel_stays_and_says_so(press: Press) -> None:
         press.desk().promote("vm", two.id, who="bob")
     assert named(press) == one.id
     assert [listed.pins for listed in press.desk().releases("vm")] == [(), (STABLE,)]
-    press.desk().unpin("vm")
+    press.desk().unpin("vm", who="ann")
     assert press.desk().publish(two).moved == (STABLE,)
 
 
@@ -147,6 +148,19 @@ def test_a_machine_that_failed_with_a_canary_release_stops_its_promotion(press: 
     press.clock.now += 25 * HOUR
     assert press.desk().promote_due() == []
     assert named(press) is None
+
+
+def test_a_rollout_on_canary_that_was_stopped_stops_its_promotion_until_a_person_says_so(
+    press: Press,
+) -> None:
+    canary_first(press, "24 h")
+    one = press.published(b"1")
+    stopped = Rollout("vm", CANARY, one.id, 1, RolloutState.STOPPED, press.clock.now, why="no sshd")
+    press.store().rollouts.put(stopped)
+    press.clock.now += 25 * HOUR
+    assert press.desk().promote_due() == []
+    press.store().rollouts.put(go_on(stopped, who="cli ann", why="", now=press.clock.now))
+    assert [done.release for done in press.desk().promote_due()] == [one]
 
 
 def test_a_clock_that_goes_back_promotes_nothing_and_the_serial_grows_all_the_same(press: Press) -> None:

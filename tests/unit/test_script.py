@@ -1,6 +1,10 @@
+"""What iPXE is told, and that nothing in it is run or expanded."""
+
 from ipaddress import IPv4Address
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from appliance.model import LocalBoot, NetBoot, Silence
 from pxe.policy import Here
@@ -32,6 +36,21 @@ def test_a_netboot_script_tries_a_few_times_and_then_leaves_with_failure() -> No
         assert lines.count(f":retry{attempt}") == 1
         assert sum(line.endswith(f"|| goto retry{attempt}") for line in lines) == 3
     assert lines[-1] == "exit 1"
+
+
+def test_a_processor_without_long_mode_gets_the_installer_that_runs_on_it() -> None:
+    text = render(NetBoot("wide", "quiet", "unknown", narrow="narrow"), MAC, HERE)
+    head, _, wide = text.partition("\n:wide\n")
+    lines = head.splitlines()
+    # Who has no such command has both fail, and is no old PC.
+    assert lines[1:3] == ["cpuid --ext 29 && goto wide ||", "cpuid 0 || goto wide"]
+    assert "/r/narrow/kernel" in head and "/r/wide/" not in head
+    assert "/r/wide/kernel" in wide and "/r/narrow/" not in wide
+    labels = [line for line in text.splitlines() if line.startswith(":")]
+    assert len(labels) == len(set(labels)) == 4 * ATTEMPTS + 1
+    assert lines[-1] == wide.splitlines()[-1] == "exit 1"
+    goals = {line.rpartition("goto ")[2] for line in text.splitlines() if "|| goto" in line}
+    assert {f":{goal}" for goal in goals} <= set(labels)
 
 
 def test_local_boot_uses_the_first_disk_on_bios_and_our_grub_on_uefi() -> None:
@@ -67,6 +86,16 @@ def test_a_reason_can_not_run_anything(text: str, printed: str) -> None:
 def test_arguments_can_not_run_anything() -> None:
     text = render(NetBoot("1", "quiet || shell\nshell ${password}", "armed"), MAC, HERE)
     assert "initrd=installer quiet shell shell password} || goto" in text
+
+
+@given(st.text("${}ab |&\n"))
+@example("$${{x}")
+def test_no_arguments_are_expanded_or_end_a_command(text: str) -> None:
+    for line in render(NetBoot("1", text, "armed"), MAC, HERE).splitlines():
+        _, _, said = line.partition("initrd=installer")
+        if said:
+            arguments = said.rpartition(" || goto ")[0]
+            assert "${" not in arguments and not {"||", "&&"} & set(arguments.split())
 
 
 def test_a_machine_that_must_wait_is_told_how_long_and_asks_again_even_while_the_server_is_away() -> None:

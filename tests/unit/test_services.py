@@ -17,11 +17,6 @@ DAY = 24 * 3600.0
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def services(tmp_path: Path, clock: Clock) -> Services:
     site = Path(shutil.copytree(example_site(), tmp_path / "site"))
     return Services(site, Tree(tmp_path / "state"), clock)

@@ -5,6 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from appliance.client_settings import (
+    Canaries,
+    ClientPolicy,
+    ConfigRule,
+    Keep,
+    Reboot,
+    Window,
+    policy_to_json,
+)
 from appliance.errors import Problem
 from appliance.model import Firmware
 from appliance.overlays import example_site
@@ -56,6 +65,7 @@ def test_a_world_line_with_a_minus_takes_an_inherited_atom_away(site: Path) -> N
     assert read_site(site).profiles["vm"].world == (
         "app-misc/b",
         "app-misc/c",
+        "sys-apps/distserver-client",
         "sys-kernel/distserver-kernel",
     )
 
@@ -312,3 +322,97 @@ def test_compile_hosts_are_read(site: Path) -> None:
     read = read_site(site)
     assert read.compile_hosts == (SiteHost("b7", "10.0.0.7"),)
     assert read.builders == ("10.0.0.6",)
+
+
+CLIENT = """
+[release]
+canary = 2
+report_within = "12 h"
+
+[client]
+window = "23:30-5:00"
+spread = "2 h"
+bandwidth = "4 MiB/s"
+reboot = "window"
+compile = true
+depclean = false
+health = "rc-service sshd status"
+
+[[client.config]]
+path = "/etc/ssh/*"
+policy = "ours"
+restart = "sshd"
+
+[[client.config]]
+path = "/etc/shadow"
+secret = true
+"""
+
+
+def test_how_installed_machines_update_is_said_by_their_profile(site: Path) -> None:
+    with (site / "profiles/vm/profile.toml").open("a") as file:
+        file.write(CLIENT)
+    client = read_site(site).profiles["vm"].client
+    assert client.canaries == Canaries(2, report_seconds=12 * 3600.0)
+    assert client.policy == ClientPolicy(
+        window=Window(23 * 60 + 30, 300),
+        spread_seconds=7200.0,
+        bandwidth_bytes=4 << 20,
+        reboot=Reboot.WINDOW,
+        compile=True,
+        depclean=False,
+        health="rc-service sshd status",
+        config=(ConfigRule("/etc/ssh/*", Keep.OURS, restart="sshd"), ConfigRule("/etc/shadow", secret=True)),
+    )
+    said = policy_to_json(client.policy)
+    assert said["window"] == "23:30-05:00"
+    assert said["config"][1] == {"path": "/etc/shadow", "secret": True}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ('[client]\nwindow = "2-5"', "client.window: expected two times of day"),
+        ('[client]\nwindow = "02:00-02:00"', "client.window: expected two times of day"),
+        ('[client]\nspread = "2 w"', "client.spread: expected at most a week"),
+        ('[client]\nbandwidth = "4 MiB"', "client.bandwidth: expected a size a second"),
+        ('[client]\nbandwidth = "1 B/s"', "client.bandwidth: expected a size a second"),
+        ('[client]\nreboot = "soon"', "client.reboot: expected never, window, now"),
+        ('[client]\nhealth = "a\\nb"', "client.health: expected one line"),
+        ('[client]\nwindows = "02:00-05:00"', "did you mean window?"),
+        ('[[client.config]]\npath = "etc/x"', "client.config[1].path: expected a glob pattern"),
+        ('[[client.config]]\npath = "/x"\npolicy = "mine"', "client.config[1].policy: expected ours, theirs"),
+        ('[[client.config]]\npath = "/x"\nrestart = "a b"', "client.config[1].restart: expected the name"),
+        ('[[client.config]]\npolicy = "ours"', "client.config[1].path: missing"),
+        ("[release]\ncanary = -1", "release.canary: expected how many machines"),
+        ('[release]\ncanary = "0 %"', "release.canary: expected how many machines"),
+        ("[release]\ncanary = true", "expected a whole number such as 2, or a share"),
+        ('[release]\nreport_within = "0 h"', "release.report_within"),
+    ],
+)
+def test_mistakes_in_how_machines_update_are_named(site: Path, table: str, said: str) -> None:
+    with (site / "profiles/vm/profile.toml").open("a") as file:
+        file.write(f"\n{table}\n")
+    assert said in complaint(site)
+
+
+def test_a_share_of_the_machines_may_go_first(site: Path) -> None:
+    with (site / "profiles/vm/profile.toml").open("a") as file:
+        file.write('\n[release]\ncanary = "10 %"\n')
+    assert read_site(site).profiles["vm"].client.canaries.of(101) == 11
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("port = 70000", "clients.port"),
+        ("port = 8080", "clients.port: expected another port than web.port, 8080"),
+        ('names = ["a b"]', "clients.names"),
+        ('silent_after = "1 min"', "clients.silent_after: expected at least an hour"),
+    ],
+)
+def test_mistakes_in_the_door_of_machines_are_named(site: Path, table: str, said: str) -> None:
+    assert read_site(site).clients.port == 8443
+    with (site / "appliance.toml").open("a") as file:
+        file.write(f"\n[clients]\n{table}\n")
+    assert said in complaint(site)

@@ -41,8 +41,8 @@ def test_the_same_mac_twice_is_refused(store: Store) -> None:
 
 def test_an_illegal_move_changes_nothing(store: Store) -> None:
     store.machines.add(Machine(MAC, MachineState.DISCOVERED))
-    with pytest.raises(Problem, match="cannot become installed"):
-        store.machines.move(MAC, MachineState.INSTALLED, release="x")
+    with pytest.raises(Problem, match="cannot become failed"):
+        store.machines.move(MAC, MachineState.FAILED, release="x")
     assert store.machines.get(MAC) == Machine(MAC, MachineState.DISCOVERED)
 
 
@@ -58,6 +58,16 @@ def test_events_come_back_in_order_and_from_where_one_left_off(store: Store) -> 
     store.events.add(Event("other", 9.0, "x"))
     assert [event.stage for _, event in store.events.after(MAC)] == ["s0", "s1", "s2"]
     assert [event.stage for _, event in store.events.after(MAC, numbers[1])] == ["s2"]
+
+
+def test_what_happened_since_a_time_is_of_all_subjects_and_of_very_much_the_newest(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        store.events.add(Event(MAC if number % 2 else "other", float(number), f"s{number}"))
+    assert [event.stage for event in store.events.since(2.0)] == ["s2", "s3", "s4", "s5"]
+    monkeypatch.setattr("appliance.store.events.MOST_RECENT", 3)
+    assert [event.stage for event in store.events.since(2.0)] == ["s3", "s4", "s5"]
 
 
 def test_a_boot_loop_cannot_fill_the_disk_with_events(store: Store) -> None:

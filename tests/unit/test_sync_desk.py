@@ -50,11 +50,6 @@ def no_stage(source: StageSource, tree: Tree, say: object) -> Stage:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A site with two local repositories that bring their metadata caches."""
     tiny = Path(shutil.copytree(TINY, tmp_path / "tiny"))
@@ -74,6 +69,13 @@ def site(tmp_path: Path) -> Path:
 def desk(site: Path, tmp_path: Path, clock: Clock) -> SyncDesk:
     tree = Tree(tmp_path / "state")
     return SyncDesk(LiveSite(site), tree, Store(tree.store), clock, no_stage)
+
+
+def test_a_snapshot_that_is_another_one_is_in_the_audit_log_once(desk: SyncDesk) -> None:
+    for _ in range(2):
+        desk.sync()
+    notes = desk.store.audit.page(action="sync")
+    assert sorted(note.subject for note in notes) == ["over", "tiny"]
 
 
 def test_all_are_due_once_and_then_none(desk: SyncDesk) -> None:

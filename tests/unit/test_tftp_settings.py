@@ -1,9 +1,13 @@
+"""The table [tftp] of a site."""
+
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from appliance.errors import Problem
+from appliance.site import read_site
 from appliance.tftp_settings import TftpSettings, read_tftp
 
 FILE = Path("appliance.toml")
@@ -51,3 +55,10 @@ def test_what_makes_no_sense_is_named(table: dict[str, Any], complaint: str) -> 
     read_tftp(table, FILE, complaints)
     assert len(complaints) == 1 and complaints[0].startswith("appliance.toml: ")
     assert complaint in complaints[0]
+
+
+def test_a_site_with_a_mistake_in_the_table_is_refused(site: Path) -> None:
+    with (site / "appliance.toml").open("a") as file:
+        file.write('\n[tftp]\nports = "69"\n')
+    with pytest.raises(Problem, match=r"tftp\.ports: expected a range from 1024 up"):
+        read_site(site)

@@ -8,7 +8,7 @@ import pytest
 from appliance.boards import UEFI_ARM64, UEFI_IA32, UEFI_SECURE, Board, usual_board
 from appliance.kvm import accelerator, choose_accel
 from appliance.model import Firmware
-from appliance.vm import Accel, DirectBoot, DiskInterface, Vm, VmDisk, argv, make_disk
+from appliance.vm import Accel, DirectBoot, DiskInterface, Slot, Vm, VmDisk, VmMedium, argv, make_disk
 
 SOCKETS = Path("/run/vm")
 UEFI = Vm(
@@ -40,6 +40,14 @@ def test_a_uefi_machine_uses_the_firmwares_own_pxe_client() -> None:
 def test_a_bios_machine_keeps_the_ipxe_option_rom() -> None:
     (network,) = (value for value in words(BIOS, "-device") if value.startswith("virtio-net-pci"))
     assert network == "virtio-net-pci,netdev=net0,mac=52:54:00:77:00:01,bootindex=1"
+
+
+def test_another_network_card_and_a_scsi_controller_are_what_the_machine_has() -> None:
+    disks = tuple(VmDisk(Path(f"/state/{n}.raw"), 1, f"S{n}", DiskInterface.SCSI) for n in range(2))
+    devices = words(dataclasses.replace(UEFI, nic="e1000e", rom=True, disks=disks), "-device")
+    assert "e1000e,netdev=net0,mac=52:54:00:77:00:01,bootindex=1" in devices
+    assert "lsi53c895a,id=lsi0" in devices
+    assert "scsi-hd,bus=lsi0.0,scsi-id=1,serial=S1,drive=disk1,bootindex=3" in devices
 
 
 def test_a_uefi_machine_has_its_own_copy_of_the_variables() -> None:
@@ -114,6 +122,7 @@ def test_the_network_can_come_after_all_disks() -> None:
 @pytest.mark.parametrize(
     ("interface", "device", "controller"),
     [
+        (DiskInterface.IDE, "ide-hd,bus=ide.0,serial=X", ""),
         (DiskInterface.AHCI, "ide-hd,bus=ahci0.0,serial=X", "ich9-ahci,id=ahci0"),
         (DiskInterface.NVME, "nvme,serial=X", ""),
         (DiskInterface.USB, "usb-storage,bus=xhci0.0,removable=on,serial=X", "qemu-xhci,id=xhci0"),
@@ -126,11 +135,68 @@ def test_each_disk_interface_has_its_device(interface: DiskInterface, device: st
     assert not controller or controller in devices
 
 
+def test_a_machine_of_its_time_has_the_network_card_of_its_time() -> None:
+    old = dataclasses.replace(BIOS, nic="rtl8139")
+    assert "rtl8139,netdev=net0,mac=52:54:00:77:00:01,bootindex=1" in words(old, "-device")
+
+
+ISO = Path("/a,b.iso")
+
+
+@pytest.mark.parametrize("board", [None, UEFI_IA32])
+def test_a_cd_is_in_the_drive_of_the_machines_own_bus(board: Board | None) -> None:
+    vm = dataclasses.replace(UEFI, board=board, medium=VmMedium(ISO))
+    assert "ide-cd,bus=ide.0,id=medium-drive,drive=medium,bootindex=0" in words(vm, "-device")
+    assert words(vm, "-drive")[-1] == ("if=none,id=medium,format=raw,media=cdrom,readonly=on,file=/a,,b.iso")
+
+
+def test_a_machine_without_ide_has_its_cd_behind_scsi() -> None:
+    devices = words(dataclasses.replace(UEFI, board=UEFI_ARM64, medium=VmMedium(ISO)), "-device")
+    assert devices.index("virtio-scsi-pci,id=scsi0") < devices.index(
+        "scsi-cd,bus=scsi0.0,id=medium-drive,drive=medium,bootindex=0"
+    )
+
+
+@pytest.mark.parametrize(("writable", "access"), [(False, "snapshot=on"), (True, "cache=unsafe")])
+def test_what_a_guest_writes_to_a_usb_stick_is_kept_only_when_wanted(writable: bool, access: str) -> None:
+    vm = dataclasses.replace(BIOS, medium=VmMedium(ISO, Slot.USB, writable=writable))
+    assert f"if=none,id=medium,format=raw,{access},file=/a,,b.iso" in words(vm, "-drive")
+    device = "usb-storage,bus=xhci0.0,removable=on,id=medium-drive,drive=medium,bootindex=0"
+    assert device in words(vm, "-device")
+
+
+def test_a_usb_stick_and_usb_disks_share_one_controller() -> None:
+    disk = VmDisk(Path("/d.raw"), 1, interface=DiskInterface.USB)
+    devices = words(dataclasses.replace(BIOS, disks=(disk,), medium=VmMedium(ISO, Slot.USB)), "-device")
+    assert devices.count("qemu-xhci,id=xhci0") == 1
+
+
+@pytest.mark.parametrize("network_first", [True, False])
+def test_the_medium_can_be_asked_after_everything_else(network_first: bool) -> None:
+    vm = dataclasses.replace(UEFI, medium=VmMedium(ISO), medium_first=False, network_first=network_first)
+    order = [int(one.rsplit("bootindex=", 1)[1]) for one in words(vm, "-device") if "bootindex" in one]
+    assert len(order) == len(set(order)) == 3
+    assert order[-1] == max(order)
+
+
 def test_a_disk_is_raw_unless_its_file_is_named_qcow2() -> None:
     vm = dataclasses.replace(BIOS, disks=(*BIOS.disks, VmDisk(Path("/b.raw"), 1)))
     formats = [drive.split("format=")[1].split(",")[0] for drive in words(vm, "-drive")]
     assert formats == ["qcow2", "raw"]
     assert all("cache=unsafe" in drive for drive in words(vm, "-drive"))
+
+
+def test_what_a_guest_writes_is_taken_down_behind_a_volatile_cache() -> None:
+    vm = dataclasses.replace(BIOS, disks=(VmDisk(Path("/a.raw"), 1, write_log=Path("/a,b.log")),))
+    (drive,) = words(vm, "-drive")
+    assert "driver=blklogwrites,file.driver=raw,file.file.driver=file,file.file.filename=/a.raw" in drive
+    assert drive.endswith("log.file.filename=/a,,b.log,cache=writeback")
+
+
+def test_a_kernel_that_is_handed_over_needs_no_initramfs() -> None:
+    vm = dataclasses.replace(BIOS, direct=DirectBoot(Path("/k"), None))
+    assert words(vm, "-kernel") == ["/k"]
+    assert words(vm, "-initrd") == []
 
 
 def test_a_comma_in_a_name_does_not_end_the_option() -> None:

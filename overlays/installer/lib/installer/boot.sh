@@ -43,6 +43,7 @@ kernel_version() { # name: from /usr/src/linux-VERSION/... or .../modules/VERSIO
 
 use_kernel() { # name
 	echo "$1" >"$work/kernel"
+	make_initramfs "$1"
 	echo "kernel $1 is the release's" | tee "$work/said"
 }
 
@@ -60,9 +61,24 @@ has_mount() {
 	awk -v place="$1" '$1 == "mount" && $3 == place { found = 1 } END { exit !found }' "$plan"
 }
 
+root_argument() { # what the kernel, or its initramfs, is told of the root
+	device=$(awk '$1 == "mount" && $3 == "/" { print $2 }' "$plan")
+	options=$(awk '$1 == "mount" && $3 == "/" { print $4 }' "$plan")
+	case $(kind_of "$device") in
+	ext4) flags= ;;
+	*) flags=" rootfstype=$(kind_of "$device")" ;;
+	esac
+	[ -z "$options" ] || flags="$flags rootflags=$options"
+	if is_assembled; then
+		echo "root=UUID=$(id_of UUID "$device")$flags"
+	else
+		# Without an initramfs the kernel knows its root by PARTUUID only; dracut takes that, too.
+		echo "root=PARTUUID=$(id_of PARTUUID "$device")$flags"
+	fi
+}
+
 grub_config() {
-	# Without an initramfs the kernel knows its root by PARTUUID only; dracut takes that, too.
-	root=$(id_of PARTUUID "$(awk '$1 == "mount" && $3 == "/" { print $2 }' "$plan")")
+	root=$(root_argument)
 	arguments=$(cat "$work/kernel.arguments")
 	image=$(cat "$work/kernel")
 	# GRUB's paths begin at the file system that holds them.
@@ -83,13 +99,16 @@ grub_config() {
 		set timeout=1
 		set default=0
 		menuentry "Gentoo" {
-		  linux $image root=PARTUUID=$root rootwait ro $arguments${initrd:+
+		  linux $image $root rootwait ro $arguments${initrd:+
 		  initrd $initrd}
 		}
 	END
 }
 
-install_loader() { # bios|uefi, disk
+install_loader() { # bios|uefi, disks ...: each of them starts the machine without the others
+	mark_installed
+	[ "$1" = bios ] || [ -n "$(esps)" ] ||
+		fail "the plan mounts no EFI system partition at /boot/efi, where the firmware looks for the loader"
 	if [ "$1" = uefi ] && is_signed_release; then
 		install_signed_loader
 		return 0
@@ -97,20 +116,53 @@ install_loader() { # bios|uefi, disk
 	mount_inside
 	[ -x "$target/usr/sbin/grub-install" ] || [ -x "$target/usr/bin/grub-install" ] ||
 		fail "grub-install is not in the installed system: add sys-boot/grub to the profile's world"
+	lend_programs
 	case $1 in
-	bios) inside grub-install --target=i386-pc --boot-directory=/boot "$2" ;;
-	# --removable: the place every firmware looks at, also after its settings were lost.
+	bios)
+		shift
+		for disk in "$@"; do
+			grub_install --target=i386-pc --boot-directory=/boot "$disk"
+		done
+		;;
 	uefi)
-		inside grub-install --target=x86_64-efi --efi-directory=/boot/efi --boot-directory=/boot \
-			--removable --no-nvram
+		for place in $(esps); do
+			# --removable: the place every firmware looks at, also after its settings were lost.
+			grub_install --target=x86_64-efi --efi-directory="$place" --boot-directory=/boot --removable --no-nvram
+		done
 		;;
 	esac
 	mkdir -p "$target/boot/grub"
 	grub_config >"$target/boot/grub/grub.cfg"
 }
 
+esps() { # where the plan mounts EFI system partitions, one for each disk that has one
+	awk '$1 == "mount" && $3 ~ /^\/boot\/efi[0-9]?$/ { print $3 }' "$plan"
+}
+
+lend_programs() { # grub-install asks mdadm and lvm what is below /boot; the system need not have them
+	is_assembled || return 0
+	mkdir -p "$target/run/lent"
+	cp -R "$storage/." "$target/run/lent/"
+	mkdir -p "$target/run/mdadm" "$target/run/lock/lvm" "$target/run/lvm"
+}
+
+grub_install() { # options ...
+	inside env DM_DISABLE_UDEV=1 PATH=/run/lent:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+		grub-install "$@"
+}
+
+mark_installed() { # for the boot menu of a medium that stays in, and against installing twice with one token
+	mkdir -p "$kept/media"
+	plan_value release >"$kept/installed"
+	if has_mount /boot; then plan_value release >"$target/boot/distserver-installed"; fi
+	if started_from_medium && is_machine_of_medium; then plan_value release >"$kept/media/$(token_mark)"; fi
+}
+
 close_target() {
+	begun=$(uptime_seconds)
 	sync
+	memory_said | tee "$work/said"
+	[ -z "$offline" ] || leave_report "$begun"
 	unmount_target
 	[ -z "$(mounts_below "$target")" ] || fail "still mounted: $(mounts_below "$target" | tr '\n' ' ')"
 	sync

@@ -22,8 +22,29 @@ say() {
 	echo "distserver: $*" | show
 }
 
-stop_here() { # a shell on every console, for ever: the machine never restarts by itself
+stop_here() {
 	say "this machine is not installed. 'retry' starts again, 'reboot -f' restarts the machine."
+	keep_shells
+}
+
+rescue() { # for a person: with a network if there is one, and nothing is mounted or written
+	say "rescue: a shell on every console; nothing is written by itself, 'reboot -f' restarts the machine."
+	tell_of_rescue &
+	keep_shells
+}
+
+tell_of_rescue() { # so that the server lets the machine start as before after this
+	# What is said of the tries would cut through what the person types.
+	consoles=/dev/null
+	connect
+	{ [ -n "$server" ] && [ -n "$token" ]; } || return 0
+	mkdir -p "$work"
+	facts >"$work/rescue"
+	echo "rescue $token" >>"$work/rescue"
+	ask /hello "$work/rescue" >"$work/rescue.answer"
+}
+
+keep_shells() { # a shell on every console, for ever: the machine never restarts by itself
 	for place in $consoles; do
 		keep_shell "$place" &
 	done

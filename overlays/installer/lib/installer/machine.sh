@@ -6,6 +6,9 @@ token=
 mode=
 node_name=
 boot_nic=
+medium_id=
+offline=
+preselected=
 
 mount_kernel_views() {
 	mkdir -p /proc /sys /dev /run /tmp /root /mnt/target
@@ -28,6 +31,9 @@ read_arguments() {
 		distserver.token=*) token=${word#distserver.token=} ;;
 		distserver.mode=*) mode=${word#distserver.mode=} ;;
 		distserver.name=*) node_name=${word#distserver.name=} ;;
+		distserver.medium=*) medium_id=${word#distserver.medium=} ;;
+		distserver.offline=1) offline=1 ;;
+		distserver.profile=*) preselected=${word#distserver.profile=} ;;
 		# 01-52-54-00-77-00-01: hardware type and MAC of the NIC that booted, as PXELINUX gives it.
 		BOOTIF=01-*) boot_nic=$(echo "${word#BOOTIF=01-}" | tr 'A-F-' 'a-f:') ;;
 		esac
@@ -52,7 +58,8 @@ load_modules() {
 		done
 		wait_for_devices
 	done
-	for name in ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 squashfs loop af_packet efivarfs; do
+	for name in ext4 vfat nls_cp437 nls_ascii nls_iso8859-1 squashfs loop af_packet efivarfs \
+		usb-storage uas sd_mod sr_mod isofs; do
 		modprobe -q "$name" 2>/dev/null
 	done
 	return 0

@@ -7,7 +7,8 @@ repository_place=/var/cache/binhost/release
 fetch_again=${fetch_again:-3}
 away_again=${away_again:-40}
 options="--usepkgonly --getbinpkgonly --binpkg-respect-use=y --update --deep --with-bdeps=n"
-options="$options --rebuilt-binaries=y --autounmask=n --quiet --color=n --nospinner"
+# One package after another, whatever a profile says of jobs: each is unpacked and merged in bounded memory.
+options="$options --jobs=1 --rebuilt-binaries=y --autounmask=n --quiet --color=n --nospinner"
 
 inside() { # command ...: in the unpacked system, with an environment of its own
 	# The network was checked before: namespaces of phases cost time and give nothing on a machine's own disk.
@@ -25,6 +26,9 @@ mount_inside() {
 		mount -t tmpfs -o mode=755 run "$target/run"
 		mkdir -p "$target/run/lock"
 	fi
+	is_on_medium "$(plan_value pool)" || return 0
+	mkdir -p "$target$medium"
+	is_mounted "$target$medium" || mount -o bind "$medium" "$target$medium"
 }
 
 mount_work() {
@@ -52,9 +56,14 @@ write_index() { # a checked copy of the release's index that names the pool for 
 	fetch Packages "$kept/Packages"
 	# A package that is there already makes Portage 3.0.83 look for MTIME without asking whether the index
 	# has it (bintree.py, download_required); with it the fetched file gets that time.
+	sed -e '/^URI: /d' -e '/^MTIME: /d' -e 's/^CPV: .*/&\nMTIME: 1/' "$kept/Packages" >"$work/index"
+	name_the_pool "$(plan_value pool)"
+}
+
+name_the_pool() { # URL: where the packages of the index are
 	{
-		echo "URI: $(plan_value pool)"
-		sed -e '/^URI: /d' -e '/^MTIME: /d' -e 's/^CPV: .*/&\nMTIME: 1/' "$kept/Packages"
+		echo "URI: $1"
+		cat "$work/index"
 	} >"$kept/index/Packages"
 	# Portage drops cached indexes only for newer ones; this one replaces whatever was there.
 	rm -rf "$target/var/cache/edb/binhost"
@@ -84,12 +93,14 @@ install_packages() { # what the plan names, e.g. @system @world
 	write_binrepos "$fetch_command"
 	fetch_packages "$@"
 	check_packages
-	# What was not checked must not come in between.
+	# What was not checked must not come in between. Portage copies from file: without any command.
 	write_binrepos /bin/false
+	if is_mounted "$target$medium"; then umount "$target$medium"; fi
 	emerge "merging" "$@"
 	[ ! -e "$work/emerge.status" ] || fail "emerge ended with status $(cat "$work/emerge.status")"
 	write_binrepos "$fetch_command"
 	check_installed "$@"
+	name_the_pool "$server"
 	rm -rf "${target:?}$repository_place"
 	if is_mounted "$target/var/tmp/portage"; then umount "$target/var/tmp/portage"; fi
 }
@@ -121,8 +132,8 @@ fetch_packages() { # sets or atoms ...: again when it failed; how often depends 
 	done
 }
 
-server_is_away() {
-	! timeout "$post_seconds" wget -q -O /dev/null "$(plan_value base)/manifest.sig" 2>/dev/null
+server_is_away() { # a medium never is: it is waited for by nobody
+	! is_on_medium "$(plan_value base)" && ! timeout "$post_seconds" wget -q -O /dev/null "$(plan_value base)/manifest.sig" 2>/dev/null
 }
 
 watch_emerge() { # passes emerge's output on and reports which package it is at

@@ -5,7 +5,11 @@ key=${key:-/etc/distserver/release-key.gpg}
 fetch_tries=${fetch_tries:-60}
 fetch_seconds=${fetch_seconds:-600}
 
-download() { # URL, file: resumes, and waits for a server that is away
+download() { # URL, file: resumes, and waits for a server that is away; a medium is read at once or never
+	if is_on_medium "$1"; then
+		copy_from_medium "$1" "$2"
+		return 0
+	fi
 	tries=$fetch_tries
 	pause=1
 	while :; do
@@ -38,7 +42,8 @@ told_to_wait() { # how many seconds, when the server said so; busybox wget shows
 
 file_size() {
 	if [ -e "$1" ]; then
-		wc -c <"$1"
+		# `wc -c` of busybox reads the whole file.
+		stat -L -c %s "$1"
 	else
 		echo 0
 	fi
@@ -70,13 +75,28 @@ verify_release() { # fetches the manifest, checks its signature, that it is the 
 	echo "release $id: signature good, $(grep -c '^PACKAGE ' "$work/manifest") packages" | tee "$work/said"
 }
 
+check_processor() { # an installer for other processors finds out what a machine is, but installs nothing on it
+	processor=${processor:-$(uname -m)}
+	case $(awk '$1 == "arch" { print $2 }' "$work/manifest")/$processor in
+	amd64/x86_64 | x86/i?86 | arm64/aarch64 | sparc/sparc64) return 0 ;;
+	amd64/* | x86/* | arm64/* | sparc/*) ;;
+	*) return 0 ;;
+	esac
+	if started_from_medium; then fail "the release is for another processor than this installer, which says $processor"; fi
+	# It is being installed from now on, so that it is given the release's own kernel and installer.
+	say "this installer is for $processor, the release is not: starting again with the release's own"
+	reboot -f
+	exit 1
+}
+
 correct_clock() { # when the release was made, e.g. 2026-01-01T00:00:00Z: it cannot be earlier than that
 	[ -n "$1" ] || return 0
 	made=$(date -u -D %Y-%m-%dT%H:%M:%SZ -d "$1" +%s 2>/dev/null) || return 0
 	[ "$(date +%s)" -lt "$made" ] || return 0
 	echo "the clock says $(date -u), set to when the release was made"
 	date -u -s "@$made" >/dev/null
-	hwclock -u -w 2>/dev/null || true
+	# Whether a medium expired must not be judged by what another one wrote there.
+	[ -n "$offline" ] || hwclock -u -w 2>/dev/null || true
 }
 
 listed() { # name: "size sha256" of a release's file

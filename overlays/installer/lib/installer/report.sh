@@ -13,7 +13,8 @@ grow() { # the next wait after one of $1 seconds
 
 post() { # path, file with the body: prints the answer
 	# wget alone has no time-out: a server that vanished would hold it for ever.
-	timeout "$post_seconds" wget -q -O - --header "Content-Type: text/plain" --post-file "$2" "$server$1"
+	# By its path: on SPARC the C library of a static busybox finds no program by its name alone (ENAMETOOLONG).
+	timeout "$post_seconds" "$(command -v wget)" -q -O - --header "Content-Type: text/plain" --post-file "$2" "$server$1"
 }
 
 ask() { # path, file: like post, but tries until there is an answer
@@ -30,6 +31,10 @@ ask() { # path, file: like post, but tries until there is an answer
 }
 
 event() { # stage, status, message [, seconds [, bytes]]; 1 when the server says stop
+	if [ -n "$offline" ]; then
+		keep_event "$@"
+		return 0
+	fi
 	[ -s "$work/secret" ] || return 0
 	{
 		echo "report $(cat "$work/secret")"
@@ -74,6 +79,7 @@ step() { # stage, function ...: runs it, output to the consoles and a log, event
 	stage=$1
 	shift
 	say "$stage"
+	echo "$stage" >"$work/stage"
 	event "$stage" begin "" || return 1
 	begun=$(uptime_seconds)
 	rm -f "$work/bytes"
@@ -81,13 +87,14 @@ step() { # stage, function ...: runs it, output to the consoles and a log, event
 		"$code/step" "$@" 2>&1
 		echo $? >"$work/status"
 	} | tee "$work/log" | show
-	seconds=$(awk -v a="$begun" -v b="$(uptime_seconds)" 'BEGIN { printf "%.1f\n", b - a }')
+	seconds=$(seconds_since "$begun")
 	if [ "$(cat "$work/status")" = 0 ]; then
 		event "$stage" "done" "$(cat "$work/said" 2>/dev/null)" "$seconds" "$(cat "$work/bytes" 2>/dev/null)" || return 1
 		rm -f "$work/said"
 		return 0
 	fi
 	rm -f "$work/said"
+	explain_failure | tee -a "$work/log" | show
 	say "$stage failed after $seconds s"
 	event "$stage" failed "$(tail -n 40 "$work/log")" "$seconds"
 	return 1

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Secure Boot: the loader and the kernel with the site's signature, and the site's keys for the firmware.
 
-efi_variables=${efi_variables:-/sys/firmware/efi/efivars}
+efi_variables=${efi_variables:-${sys:-/sys}/firmware/efi/efivars}
 enrolment=${enrolment:-/etc/distserver/secure-boot}
 esp=$target/boot/efi
 global=8be4df61-93ca-11d2-aa0d-00e098032b8c
@@ -11,7 +11,15 @@ is_signed_release() {
 	[ -n "$(listed loader.efi)" ] && [ -n "$(listed kernel.efi)" ]
 }
 
-install_signed_loader() { # systemd-boot, which lets the firmware verify the kernel as it verified the loader
+install_signed_loader() { # onto each EFI system partition, so that each disk starts the machine
+	for place in $(esps); do
+		esp=$target$place
+		install_signed_files
+	done
+	enroll_keys
+}
+
+install_signed_files() { # systemd-boot, which lets the firmware verify the kernel as it verified the loader
 	mkdir -p "$esp/EFI/BOOT" "$esp/EFI/distserver" "$esp/loader/entries"
 	if [ -n "$(listed shim.efi)" ]; then
 		# shim starts its neighbour by this name, and lets a person enroll keys with the other.
@@ -27,24 +35,27 @@ install_signed_loader() { # systemd-boot, which lets the firmware verify the ker
 	printf 'timeout 1\neditor no\n' >"$esp/loader/loader.conf"
 	loader_entry >"$esp/loader/entries/distserver.conf"
 	echo "the loader and the kernel have the site's signature" | tee "$work/said"
-	enroll_keys
 }
 
 loader_entry() {
-	root=$(id_of PARTUUID "$(awk '$1 == "mount" && $3 == "/" { print $2 }' "$plan")")
+	root=$(root_argument)
 	echo "title Gentoo"
 	echo "linux /EFI/distserver/kernel.efi"
 	[ ! -e "$esp/EFI/distserver/initramfs" ] || echo "initrd /EFI/distserver/initramfs"
-	echo "options root=PARTUUID=$root rootwait ro $(cat "$work/kernel.arguments")"
+	echo "options $root rootwait ro $(cat "$work/kernel.arguments")"
 }
 
 efi_flag() { # name: 1, 0 or nothing; the file begins with four octets of attributes
+	# Each variable is a file of a file system of its own; without any it is not mounted yet.
+	set -- "$1" "$efi_variables"/*
+	if [ -d "$efi_variables" ] && [ ! -e "$2" ]; then
+		mount -t efivarfs efivarfs "$efi_variables" 2>/dev/null || true
+	fi
 	od -An -t u1 "$efi_variables/$1-$global" 2>/dev/null | awk '{ print $5 }'
 }
 
 enroll_keys() { # only where nobody's keys are: that is what setup mode means
 	[ -e "$enrolment/PK.auth" ] || return 0
-	[ -e "$efi_variables/SetupMode-$global" ] || mount -t efivarfs efivarfs "$efi_variables" 2>/dev/null || true
 	if [ "$(efi_flag SetupMode)" != 1 ]; then
 		echo "the firmware is not in setup mode: its keys stay as they are (Secure Boot: $(efi_flag SecureBoot))"
 		return 0

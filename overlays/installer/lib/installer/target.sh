@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# The disk: partitions, file systems, archives. Only the plan's disk is ever written.
+# The disks: partitions, file systems, archives. Only the plan's disks are ever written.
 
 target=${target:-/mnt/target}
 # Some builds of busybox prefer their own applets to programs of the same name: these are named in full.
@@ -15,26 +15,76 @@ is_mounted() {
 }
 
 unmount_target() {
+	swap_off
 	for where in $(mounts_below "$target"); do
 		umount "$where" 2>/dev/null || umount -l "$where"
 	done
 }
 
-partition_disk() {
-	disk=$(plan_value disk)
-	[ -b "$disk" ] || fail "$disk is not there"
+partition_disks() { # all is looked at before anything is written
 	unmount_target
-	for device in "$disk"*; do
-		[ "$device" = "$disk" ] || "$tools/wipefs" -q -a "$device" 2>/dev/null || true
+	for disk in $(sed -n 's/^disk //p' "$plan"); do
+		[ -b "$disk" ] || fail "$disk is not there"
+		release_disk "$disk"
 	done
-	"$tools/wipefs" -q -a "$disk"
-	sed -n 's/^sfdisk //p' "$plan" >"$work/sfdisk"
-	"$tools/sfdisk" -q --wipe always --wipe-partitions always "$disk" <"$work/sfdisk"
-	blockdev --rereadpt "$disk" 2>/dev/null || true
-	for device in $(awk '$1 == "mkfs" { print $2 }' "$plan"); do
-		wait_for_block "$device"
+	check_kept
+	for disk in $(sed -n 's/^disk //p' "$plan"); do
+		if grep -qx "unchanged $disk" "$plan"; then
+			clear_some "$disk"
+		else
+			partition_disk "$disk"
+		fi
 	done
-	"$tools/sfdisk" -l "$disk"
+}
+
+partition_disk() { # disk
+	for device in $(partitions_there "$1"); do
+		"$tools/wipefs" -q -a "$device" 2>/dev/null || true
+	done
+	"$tools/wipefs" -q -a "$1"
+	awk -v disk="$1" '$1 == "disk" { ours = $2 == disk } ours && sub(/^sfdisk /, "")' "$plan" >"$work/sfdisk"
+	"$tools/sfdisk" -q --wipe always --wipe-partitions always "$1" <"$work/sfdisk"
+	blockdev --rereadpt "$1" 2>/dev/null || true
+	for device in $(written_devices); do
+		if of_disk "$device"; then wait_for_block "$device"; fi
+	done
+	"$tools/sfdisk" -l "$1"
+}
+
+written_devices() { # all that a line of the plan makes something of
+	awk '$1 == "mkfs" || $1 == "luks" { print $2 }
+		$1 == "vg" { for (word = 3; word <= NF; word++) print $word }
+		$1 == "raid" { for (word = 6; word <= NF; word++) print $word }' "$plan"
+}
+
+clear_some() { # disk whose table stays: what is made anew on it, and nothing else
+	disk=$1
+	for device in $(written_devices); do
+		if of_disk "$device"; then
+			wait_for_block "$device"
+			"$tools/wipefs" -q -a "$device"
+		fi
+	done
+}
+
+check_kept() { # what stays is what was planned with; what is new is not there under another name
+	sed -n 's/^keep //p' "$plan" | while read -r device kind label; do
+		now="$(label_of TYPE "$device") $(label_of LABEL "$device")"
+		[ "$now" = "$kind $label" ] ||
+			fail "$device holds $now, and $kind $label was to be kept: nothing was written"
+	done
+	sed -n 's/^mkfs \([^ ]*\) [^ ]* \([^ ]*\) new$/\1 \2/p' "$plan" | while read -r device label; do
+		for disk in $(sed -n 's/^disk //p' "$plan"); do
+			for there in $(partitions_there "$disk"); do
+				[ "$(label_of LABEL "$there")" != "$label" ] ||
+					fail "$there is called $label, which is to be kept, and $device would be: nothing was written"
+			done
+		done
+	done
+}
+
+label_of() { # TYPE|LABEL, device: read from the disk itself
+	"$tools/blkid" -p -s "$1" -o value "$2" 2>/dev/null || true
 }
 
 wait_for_block() {
@@ -46,31 +96,47 @@ wait_for_block() {
 }
 
 make_filesystems() {
-	grep -e '^mkfs ' -e '^mount ' "$plan" >"$work/filesystems"
-	while read -r verb device kind label; do
+	assemble
+	grep -e '^mkfs ' -e '^subvolume ' -e '^mount ' "$plan" >"$work/filesystems"
+	while read -r verb device kind label _; do
 		case $verb/$kind in
 		mkfs/ext4) "$tools/mkfs.ext4" -q -F -L "$label" "$device" ;;
+		mkfs/xfs) "$storage/mkfs.xfs" -q -f -L "$label" "$device" ;;
+		mkfs/btrfs) "$storage/mkfs.btrfs" -q -f -L "$label" "$device" ;;
 		mkfs/vfat) "$tools/mkfs.vfat" -n "$label" "$device" ;;
 		mkfs/swap) "$tools/mkswap" -q -L "$label" "$device" ;;
-		mount/*) mount_at "$device" "$kind" ;;
+		subvolume/*) make_subvolume "$device" "$kind" ;;
+		mount/*) mount_at "$device" "$kind" "$label" ;;
 		esac
 	done <"$work/filesystems"
+	swap_on
 }
 
-mount_at() { # device, place
+kind_of() { # device: the file system that the plan makes or keeps there
+	awk -v device="$1" '($1 == "mkfs" || $1 == "keep") && $2 == device { print $3 }' "$plan"
+}
+
+mount_at() { # device, place, options or nothing
 	mkdir -p "$target$2"
-	kind=$(awk -v device="$1" '$1 == "mkfs" && $2 == device { print $3 }' "$plan")
-	mount -t "$kind" "$1" "$target${2%/}"
+	mount -t "$(kind_of "$1")" -o "${3:-rw}" "$1" "$target${2%/}"
 }
 
 unpack() { # name: fetched to the target's disk, checked, then unpacked; memory stays free
 	mkdir -p "$kept"
 	archive=$kept/$1
-	fetch "$1" "$archive"
+	if is_on_medium "$(plan_value base)"; then
+		# It was compared with the manifest before the disk was touched.
+		[ -n "$(listed "$1")" ] || fail "the manifest lists no file $1"
+		base=$(plan_value base)
+		archive=${base#file://}/$1
+		count_bytes "$(file_size "$archive")"
+	else
+		fetch "$1" "$archive"
+	fi
 	# shellcheck disable=SC2046 # one option or none
 	"$tools/tar" -x -p --numeric-owner --xattrs --xattrs-include='*' $(decompressor "$archive") \
 		-f "$archive" -C "$target"
-	rm -f "$archive"
+	rm -f "$kept/$1"
 }
 
 decompressor() { # tar's option for a file, by its first octets

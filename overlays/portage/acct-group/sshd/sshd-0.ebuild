@@ -4,6 +4,6 @@ EAPI=8
 
 inherit acct-group
 
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 # 22 is another group in Debian, which the reference stage is made from.
 ACCT_GROUP_ID=222

@@ -4,5 +4,5 @@ EAPI=8
 
 inherit acct-user
 
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 ACCT_USER_ID=222

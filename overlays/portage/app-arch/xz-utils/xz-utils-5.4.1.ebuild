@@ -10,7 +10,7 @@ S="${WORKDIR}/${MY_P}"
 
 LICENSE="public-domain LGPL-2.1+ GPL-2+"
 SLOT="0"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 
 src_configure() {
 	econf --disable-nls --disable-static --disable-doc

@@ -8,7 +8,7 @@ SRC_URI="http://gondor.apana.org.au/~herbert/dash/files/${P}.tar.gz"
 
 LICENSE="BSD"
 SLOT="0"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 
 src_configure() {
 	econf --without-libedit

@@ -8,7 +8,7 @@ SRC_URI="https://www.lua.org/ftp/${P}.tar.gz"
 
 LICENSE="MIT"
 SLOT="5.4"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 
 src_compile() {
 	emake -C src CC="${CC:-${CHOST}-gcc}" MYCFLAGS="${CFLAGS}" MYLDFLAGS="${LDFLAGS}" linux

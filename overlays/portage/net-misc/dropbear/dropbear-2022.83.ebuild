@@ -8,7 +8,7 @@ SRC_URI="https://matt.ucc.asn.au/dropbear/releases/${P}.tar.bz2"
 
 LICENSE="MIT"
 SLOT="0"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 IUSE="+zlib"
 
 DEPEND="zlib? ( sys-libs/zlib:= )"

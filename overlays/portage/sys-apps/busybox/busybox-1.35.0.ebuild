@@ -8,7 +8,7 @@ SRC_URI="https://busybox.net/downloads/${P}.tar.bz2"
 
 LICENSE="GPL-2"
 SLOT="0"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 
 QA_FLAGS_IGNORED="bin/busybox"
 
@@ -33,7 +33,8 @@ src_compile() {
 	unset KBUILD_OUTPUT
 	# A tarball date instead of today's keeps the program the same however often it is built.
 	export KCONFIG_NOTIMESTAMP=1
-	emake CC="${cc}" HOSTCC="${cc}" CONFIG_EXTRA_CFLAGS="${CFLAGS}" CONFIG_EXTRA_LDFLAGS="${LDFLAGS}" \
+	emake CC="${cc}" HOSTCC="${BUILD_CC:-${cc}}" ${BUILD_CC:+CROSS_COMPILE="${CHOST}-"} \
+		CONFIG_EXTRA_CFLAGS="${CFLAGS}" CONFIG_EXTRA_LDFLAGS="${LDFLAGS}" \
 		SKIP_STRIP=y V=1 busybox
 }
 

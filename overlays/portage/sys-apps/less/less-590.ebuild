@@ -8,4 +8,4 @@ SRC_URI="https://www.greenwoodsoftware.com/less/${P}.tar.gz"
 
 LICENSE="|| ( GPL-3+ BSD-2 )"
 SLOT="0"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"

@@ -8,7 +8,7 @@ SRC_URI="mirror://gnu/sed/${P}.tar.xz"
 
 LICENSE="GPL-3+"
 SLOT="0"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 
 src_configure() {
 	econf --disable-nls --disable-acl --without-selinux

@@ -9,7 +9,7 @@ S="${WORKDIR}/linux-${PV}"
 
 LICENSE="GPL-2"
 SLOT="0"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 # Debian's tarball lacks non-free files of upstream's; `distserver` fetches it with apt.
 RESTRICT="fetch strip"
 
@@ -21,6 +21,28 @@ BDEPEND="
 
 QA_PREBUILT="boot/*"
 
+# The directories of arch/ in the sources; um, the kernel as a program, shares files with x86.
+OTHERS="alpha arc arm arm64 csky hexagon ia64 loongarch m68k microblaze mips nios2 openrisc parisc powerpc
+	riscv s390 sh sparc x86 xtensa"
+
+kernel_arch() {
+	case ${CHOST} in
+		i?86-*|x86_64-*) echo x86 ;;
+		aarch64-*) echo arm64 ;;
+		sparc*) echo sparc ;;
+		*) die "no kernel is made for ${CHOST} here" ;;
+	esac
+}
+
+# What make is told to make, and where that is then.
+kernel_image() {
+	case ${1} in
+		x86) echo bzImage ;;
+		arm64) echo Image ;;
+		*) echo zImage ;;
+	esac
+}
+
 pkg_nofetch() {
 	einfo "Put ${A} from Debian's source archive where your distfiles are."
 }
@@ -28,20 +50,24 @@ pkg_nofetch() {
 src_unpack() {
 	# Half of the files belong to other processors or to the manual; writing and deleting them takes longer
 	# than many a compile. Kconfig files stay: crypto/Kconfig reads those of every processor.
-	local top="linux-${PV}"
-	tar --extract --file "${DISTDIR}/${A}" \
-		--exclude="${top}/arch/[!ux]*/*.[chS]" \
-		--exclude="${top}/arch/[!ux]*/*.dts*" \
+	local top="linux-${PV}" own other left_out=()
+	own=$(kernel_arch) || die
+	for other in ${OTHERS}; do
+		[[ ${other} == "${own}" ]] || left_out+=( --exclude="${top}/arch/${other}/*."{[chS],dts*} )
+	done
+	tar --extract --file "${DISTDIR}/${A}" "${left_out[@]}" \
 		--exclude="${top}/Documentation/[!K]*" \
 		--exclude="${top}/tools/testing" || die
 }
 
 kernel_make() {
-	local cc=${CC:-${CHOST}-gcc}
+	local cc=${CC:-${CHOST}-gcc} own
+	own=$(kernel_arch) || die
 	# The kernel chooses its own flags; a fixed builder and date make two builds the same.
 	env -u CFLAGS -u CXXFLAGS -u LDFLAGS \
 		KBUILD_BUILD_TIMESTAMP=2026-01-01 KBUILD_BUILD_USER=portage KBUILD_BUILD_HOST=distserver \
-		make ${MAKEOPTS} ARCH=x86 CC="${cc}" HOSTCC="${cc}" "${@}" || die "make ${*} failed"
+		make ${MAKEOPTS} ARCH="${own}" CC="${cc}" HOSTCC="${BUILD_CC:-${cc}}" \
+		${BUILD_CC:+CROSS_COMPILE="${CHOST}-"} "${@}" || die "make ${*} failed"
 }
 
 # Prints what the fragments ask for and the final configuration does not have.
@@ -73,14 +99,15 @@ src_configure() {
 }
 
 src_compile() {
-	kernel_make -s bzImage
+	kernel_make -s "$(kernel_image "$(kernel_arch)")"
 }
 
 src_install() {
-	local version
+	local version own
 	version=$(<include/config/kernel.release) || die
+	own=$(kernel_arch) || die
 	insinto /boot
-	newins arch/x86/boot/bzImage "vmlinuz-${version}"
+	newins "arch/${own}/boot/$(kernel_image "${own}")" "vmlinuz-${version}"
 	newins .config "config-${version}"
 	dosym "vmlinuz-${version}" /boot/vmlinuz
 }

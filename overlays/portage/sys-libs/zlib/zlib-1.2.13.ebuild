@@ -10,7 +10,7 @@ S="${WORKDIR}/${P}.dfsg"
 
 LICENSE="ZLIB"
 SLOT="0/1"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 # Debian's tarball lacks non-free files of upstream's; `distserver` fetches it with apt.
 RESTRICT="fetch"
 

@@ -5,6 +5,6 @@ EAPI=8
 DESCRIPTION="Virtual for an ssh server"
 
 SLOT="0"
-KEYWORDS="amd64"
+KEYWORDS="amd64 arm64 sparc x86"
 
 RDEPEND="net-misc/dropbear"

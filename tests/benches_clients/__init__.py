@@ -1,0 +1,1 @@
+"""What installed machines cost: a fleet its server, an update its wire."""

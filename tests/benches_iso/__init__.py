@@ -1,0 +1,1 @@
+"""Benchmarks of media: `make bench-iso`."""

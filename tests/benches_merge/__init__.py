@@ -1,0 +1,1 @@
+"""The replay of real configuration files: `make bench-merge`."""

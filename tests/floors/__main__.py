@@ -1,0 +1,73 @@
+"""`python -m tests.floors`: prints the rows of docs/small-memory.md for the releases of the test cache."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from appliance.boards import PENTIUM2
+from appliance.console import ConsoleClosed, ConsoleTimeout
+from appliance.demo import cache
+from appliance.model import Firmware
+from appliance.vm import DirectBoot, Vm
+from appliance.vm_power import power_on
+from buildfarm.manifest import parse
+
+STEP_MIB = 8
+MOST_MIB = 512
+START_SECONDS = 240.0
+PROBE = "distserver: probe ok"
+ENDS = re.compile(f"{PROBE}|Kernel panic|System halted")
+
+
+def floor(starts: Callable[[int], bool], *, least: int = STEP_MIB, most: int = MOST_MIB) -> int | None:
+    """The least memory in MiB, in steps of STEP_MIB, with which it starts; None: not with `most` either."""
+    if not starts(most):
+        return None
+    while most - least > STEP_MIB:
+        middle = (least + most) // 2 // STEP_MIB * STEP_MIB
+        least, most = (least, middle) if starts(middle) else (middle, most)
+    return most
+
+
+def starts_with(release: Path, firmware: Firmware, arch: str) -> Callable[[int], bool]:
+    def starts(memory_mib: int) -> bool:
+        with TemporaryDirectory(prefix="floor-") as place:
+            vm = Vm(
+                "floor",
+                Path(place),
+                firmware,
+                board=PENTIUM2 if arch == "x86" else None,
+                memory_mb=memory_mib,
+                direct=DirectBoot(
+                    release / "kernel",
+                    release / "installer",
+                    "console=ttyS0 mitigations=off distserver.probe",
+                ),
+            )
+            with power_on(vm) as on:
+                try:
+                    said = on.console.wait_for(ENDS, seconds=START_SECONDS).text
+                except (ConsoleClosed, ConsoleTimeout):
+                    return False
+            print(f"floors: {arch} {firmware.value} {memory_mib} MiB: {said}", file=sys.stderr, flush=True)
+            return said == PROBE
+
+    return starts
+
+
+def main() -> int:
+    newest: dict[str, Path] = {}
+    for manifest in sorted((cache() / "state/releases").glob("*/manifest")):
+        newest[parse(manifest.read_text()).arch] = manifest.parent
+    for arch, release in sorted(newest.items()):
+        for firmware in (Firmware.BIOS, Firmware.UEFI) if arch == "amd64" else (Firmware.BIOS,):
+            if arch in ("amd64", "x86"):
+                least = floor(starts_with(release, firmware, arch))
+                print(f"| {arch} | {firmware.value} | {least or f'more than {MOST_MIB}'} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

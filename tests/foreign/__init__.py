@@ -1,0 +1,1 @@
+"""Tests that run another processor's programs for minutes: `make foreign`."""

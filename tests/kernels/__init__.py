@@ -1,0 +1,1 @@
+"""What `make kernels` does beyond the tests: it takes minutes."""

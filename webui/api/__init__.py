@@ -1,0 +1,1 @@
+"""The programs' side of the web page: everything below `/api/v1`."""
