@@ -74,6 +74,8 @@ class Player:
     dialogue: Dialogue
     now: float
     state: str = ""
+    passed: list[str] = field(default_factory=list)
+    """Every state it came to, the one it is in last."""
     ended: Ended | None = None
     _heard: str = ""
     _until: float = 0.0
@@ -124,6 +126,7 @@ class Player:
     def _enter(self, name: str, now: float) -> list[Act]:
         state = self.dialogue.states[name]
         self.state, self._until, self._knock_at = name, now + state.seconds, now
+        self.passed.append(name)
         return [Break()] if state.break_first else []
 
     def _end(self, problem: str) -> Ended:

@@ -121,12 +121,13 @@ def play(dialogue: Dialogue, line: Line, console: Console, say: Callable[[str], 
     Raises Problem when it does not succeed, ConsoleClosed when the line ends.
     """
     player = Player(dialogue, time.monotonic())
-    state = ""
+    said = 0
     while player.ended is None:
-        if player.state != state:
-            state = player.state
+        acts = player.hear(console.hear(LOOK_SECONDS), time.monotonic())
+        for state in player.passed[said:]:  # one piece of text may lead through several
             say(state)
-        for act in player.hear(console.hear(LOOK_SECONDS), time.monotonic()):
+        said = len(player.passed)
+        for act in acts:
             match act:
                 case Type(keys):
                     console.send(keys)
@@ -139,5 +140,5 @@ def play(dialogue: Dialogue, line: Line, console: Console, say: Callable[[str], 
                 case Ended(problem) if problem:
                     hint = f"the last lines:\n{console.tail()}"
                     raise Problem(
-                        f"the dialogue {dialogue.name} got as far as `{state}`: {problem}", hint=hint
+                        f"the dialogue {dialogue.name} got as far as `{player.state}`: {problem}", hint=hint
                     )

@@ -353,7 +353,7 @@ def view(sandbox: Sandbox) -> Iterator[Path]:
             if outside.poll() is not None:
                 raise Problem(f"{sandbox.root} cannot be mounted, status {outside.returncode}")
             children = Path(f"/proc/{outside.pid}/task/{outside.pid}/children")
-            with suppress(FileNotFoundError):  # it ended just now
+            with suppress(FileNotFoundError, ProcessLookupError):  # it ended just now
                 for child in children.read_text().split():
                     if Path(f"/proc/{child}/comm").read_text() == "sleep\n":
                         return int(child)

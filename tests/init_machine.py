@@ -179,7 +179,7 @@ def _packages() -> Path:
 
 def _init(outside: int, kind: Kind) -> int | None:
     """The child that became the init."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, ProcessLookupError):
         for child in Path(f"/proc/{outside}/task/{outside}/children").read_text().split():
             if Path(f"/proc/{child}/comm").read_text() == f"{kind.value}\n":
                 return int(child)

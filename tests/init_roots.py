@@ -3,7 +3,7 @@
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -140,11 +140,12 @@ def started(init: Init, place: Path) -> Iterator[Started]:
 
 def _first_process(above: int, program: str) -> int | None:
     """The one below a process that runs this program and is number 1 where it is."""
-    for child in Path(f"/proc/{above}/task/{above}/children").read_text().split():
-        place = Path("/proc") / child
-        words = (place / "cmdline").read_bytes().decode().split("\0")
-        if words[0].endswith(program.rpartition("/")[2]):
-            return int(child)
-        if (found := _first_process(int(child), program)) is not None:
-            return found
+    with suppress(FileNotFoundError, ProcessLookupError):  # one of them ended just now
+        for child in Path(f"/proc/{above}/task/{above}/children").read_text().split():
+            place = Path("/proc") / child
+            words = (place / "cmdline").read_bytes().decode().split("\0")
+            if words[0].endswith(program.rpartition("/")[2]):
+                return int(child)
+            if (found := _first_process(int(child), program)) is not None:
+                return found
     return None
