@@ -169,6 +169,7 @@ def _publish(order: Order, attempt: Attempt, compiled: Compiled) -> BuildResult:
         reasons += crossing.foreign_files(compiled.packages, order.pool, order.profile.chost)
     if image:
         reasons += _objections(order, image, compiled.packages)
+        reasons += kernel.disk_objections(order.profile.disk, image, arch=order.profile.arch)
     reasons += processor_gate.reasons(order, compiled.packages) if not reasons else []
     if reasons:
         return _refused(order, done, [*_causes(compiled), *reasons])

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance import kconfig
+from appliance import disk_kernel, kconfig
+from appliance.disk_model import DiskLayout
 from appliance.errors import Problem
 from appliance.farm_model import Package
 from buildfarm import gpkg
@@ -115,6 +116,15 @@ def objections(wanted: str, kernel: Kernel, *, arch: str, kconfigs: Mapping[str,
     definitions = kconfig.dependencies(kconfigs, arch=source_arch) if kconfigs else {}
     final = kconfig.parse(kernel.config)
     return [f"kernel {kernel.version}: {kconfig.explain(one, definitions, final)}" for one in missing]
+
+
+def disk_objections(layout: DiskLayout, kernel: Kernel, *, arch: str) -> list[str]:
+    """Why a machine with these disks would not start with this kernel.
+
+    Empty when it would, and when the kernel came without its configuration: then nobody knows.
+    """
+    lacking = disk_kernel.lacking(layout, arch, kernel.config) if kernel.config else []
+    return [f"kernel {kernel.version}: {one}" for one in lacking]
 
 
 def read_kconfigs(packages: Sequence[Path]) -> dict[str, str]:
