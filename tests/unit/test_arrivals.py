@@ -24,7 +24,7 @@ from appliance.store.tokens import hash_of
 from tests.client_yard import make_key
 from tests.clock import Clock
 from tests.fake_notary import FakeNotary
-from tests.unit.test_boot_desk import point
+from tests.unit.boot_talk import point
 
 MAC, OTHER = "52:54:00:00:00:01", "52:54:00:00:00:02"
 HERE = "http://10.77.0.2:80"
