@@ -19,6 +19,7 @@ TOP = (
 TOP_ROOMS = ("appliance/cli/", "appliance/desks/")
 """What puts the rooms together."""
 PURE = (
+    "appliance/disk_kernel.py",
     "appliance/disk_model.py",
     "appliance/disk_choice.py",
     "appliance/disk_check.py",
@@ -185,7 +186,7 @@ ALLOWED_FROM_APPLIANCE = {
     "client_keys",
     "account_model", "backlog", "boot", "build_story", "channels", "client_order", "client_view",
     "client_words", "compile_host", "console", "deadline",
-    "dhcp_settings", "disk_check", "disk_choice", "disk_model", "disk_plan",
+    "dhcp_settings", "disk_check", "disk_choice", "disk_kernel", "disk_model", "disk_plan",
     "dns_settings", "durable", "edit_model", "enter", "errors", "facts", "farm_model", "figures", "findings",
     "grub", "install", "kconfig",
     "kernel_choice", "lab", "leases", "medium", "merge_lines", "merge_model", "sun_label",
