@@ -2,6 +2,7 @@
 
 import re
 import struct
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -134,18 +135,20 @@ def _asked_file(one: Heard, asked_us: Sequence[str], us: str) -> Way:
 
 @dataclass
 class Wire:
-    """A capture that is still written."""
+    """A capture that is still written; machines that are watched at the same time share it."""
 
     file: Path
     heard: dict[str, list[Heard]] = field(default_factory=dict)
     _at: int = 24  # after the file's header
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, mac: str) -> list[Heard]:
         """Everything heard of a machine until now, in order."""
-        for frame in self._frames():
-            if one := read_frame(frame):
-                self.heard.setdefault(one.mac, []).append(one)
-        return self.heard.get(mac, [])
+        with self._lock:
+            for frame in self._frames():
+                if one := read_frame(frame):
+                    self.heard.setdefault(one.mac, []).append(one)
+            return list(self.heard.get(mac, ()))
 
     def _frames(self) -> Iterator[bytes]:
         data = self.file.read_bytes()

@@ -1,9 +1,14 @@
 """What a machine's packets amount to."""
 
+import struct
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 from appliance.strategies import Strategy
 from tests.e2e.matrix import EXPECTED, table
 from tests.e2e.netboot import Row
-from tests.e2e.wire import Heard, Kind, Outcome, Way, judge
+from tests.e2e.wire import Heard, Kind, Outcome, Way, Wire, judge
 
 MAC, US, THEM = "52:54:00:77:00:01", "10.77.0.2", "10.77.0.1"
 
@@ -67,3 +72,24 @@ def test_the_table_has_a_line_for_each_firmware_and_strategy_and_all_foreign_ser
         "| OVMF x64 | binl | a |  |  | b |",
     ]
     assert EXPECTED
+
+
+def question(number: int) -> bytes:
+    """A machine's TFTP question in a capture, with its record's header."""
+    datagram = struct.pack("!HHHH", 1024, 69, 0, 0) + b"\0\1file-%d\0octet\0" % number
+    packet = struct.pack("!BxHxxxxxBxx4s4s", 0x45, 20 + len(datagram), 17, bytes(4), bytes(4)) + datagram
+    frame = bytes(6) + bytes.fromhex(MAC.replace(":", "")) + b"\x08\0" + packet
+    return struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame
+
+
+def test_machines_that_are_watched_at_once_share_a_capture(tmp_path: Path) -> None:
+    file = tmp_path / "lan.pcap"
+    file.write_bytes(bytes(24) + b"".join(question(number) for number in range(2000)))
+    wire, usual = Wire(file), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as watchers:
+            assert {len(one) for one in watchers.map(wire.of, [MAC] * 4)} == {2000}
+    finally:
+        sys.setswitchinterval(usual)
+    assert [one.detail for one in wire.of(MAC)] == [f"file-{number}" for number in range(2000)]
