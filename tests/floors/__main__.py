@@ -9,16 +9,21 @@ from tempfile import TemporaryDirectory
 from appliance.boards import PENTIUM2
 from appliance.console import ConsoleClosed, ConsoleTimeout
 from appliance.demo import cache
+from appliance.errors import Problem
 from appliance.model import Firmware
 from appliance.vm import DirectBoot, Vm
 from appliance.vm_power import power_on
 from buildfarm.manifest import parse
+from buildfarm.release import OPEN_FIRMWARE
+from tests.sun import machine as sun
 
 STEP_MIB = 8
 MOST_MIB = 512
 START_SECONDS = 240.0
 PROBE = "distserver: probe ok"
 ENDS = re.compile(f"{PROBE}|Kernel panic|System halted")
+SUN_PROBE = "installer: started on sparc64"
+SUN_ENDS = re.compile(f"{SUN_PROBE}|Kernel panic")
 
 
 def floor(starts: Callable[[int], bool], *, least: int = STEP_MIB, most: int = MOST_MIB) -> int | None:
@@ -57,15 +62,39 @@ def starts_with(release: Path, firmware: Firmware, arch: str) -> Callable[[int],
     return starts
 
 
+def sun_starts_with(release: Path) -> Callable[[int], bool]:
+    """As its firmware would load it from the network: kernel and installer in one."""
+
+    def starts(memory_mib: int) -> bool:
+        with TemporaryDirectory(prefix="floor-") as name:
+            place = Path(name)
+            image = sun.padded(release / OPEN_FIRMWARE, place / "image.iso")
+            machine = sun.Machine(place, sun.blank_disk(place / "disk"), image, memory_mib=memory_mib)
+            try:
+                with machine.switched_on("floor", "cdrom") as console:
+                    said = console.wait_for(SUN_ENDS, seconds=START_SECONDS).text
+            except (ConsoleClosed, ConsoleTimeout, Problem):
+                said = "nothing"
+            print(f"floors: sparc openfirmware {memory_mib} MiB: {said}", file=sys.stderr, flush=True)
+            return said == SUN_PROBE
+
+    return starts
+
+
 def main() -> int:
     newest: dict[str, Path] = {}
     for manifest in sorted((cache() / "state/releases").glob("*/manifest")):
         newest[parse(manifest.read_text()).arch] = manifest.parent
-    for arch, release in sorted(newest.items()):
-        for firmware in (Firmware.BIOS, Firmware.UEFI) if arch == "amd64" else (Firmware.BIOS,):
-            if arch in ("amd64", "x86"):
-                least = floor(starts_with(release, firmware, arch))
-                print(f"| {arch} | {firmware.value} | {least or f'more than {MOST_MIB}'} |", flush=True)
+    tried = [
+        (arch, firmware, starts_with(newest[arch], firmware, arch))
+        for arch, firmware in (("amd64", Firmware.BIOS), ("amd64", Firmware.UEFI), ("x86", Firmware.BIOS))
+        if arch in newest
+    ]
+    if "sparc" in newest:
+        tried.append(("sparc", Firmware.OPENFIRMWARE, sun_starts_with(newest["sparc"])))
+    for arch, firmware, starts in tried:
+        least = floor(starts)
+        print(f"| {arch} | {firmware.value} | {least or f'more than {MOST_MIB}'} |", flush=True)
     return 0
 
 

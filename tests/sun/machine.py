@@ -66,6 +66,7 @@ class Machine:
     tap: str = ""
     """Of the namespace that `prefix` leads to; empty: no card."""
     prefix: Sequence[Argument] = ()
+    memory_mib: int = MEMORY_MIB
 
     def argv(self) -> list[Argument]:
         drive = "format=raw,if=ide,index"
@@ -73,7 +74,7 @@ class Machine:
         medium: list[Argument] = ["-drive", f"file={self.medium},{drive}=1,snapshot=on"]
         return [
             *self.prefix,
-            *("qemu-system-sparc64", "-M", "sun4u", "-m", str(MEMORY_MIB), "-nographic", "-no-reboot"),
+            *("qemu-system-sparc64", "-M", "sun4u", "-m", str(self.memory_mib), "-nographic", "-no-reboot"),
             *("-prom-env", "auto-boot?=false", "-nic", card if self.tap else "none"),
             *("-drive", f"file={self.disk},{drive}=0"),
             *(medium if self.medium else []),
