@@ -120,51 +120,30 @@ options = "nodev"
         r"mounted: /dev/vda3 on /home type btrfs .*nodev",
     ),
 )
-TWO = """
-[[disks]]
-role = "first"
-serial = "LAYOUT0"
-[[disks.partition]]
-name = "bios-a"
-size = "1 MiB"
-firmware = "bios"
-[[disks.partition]]
-name = "boot-a"
-size = "256 MiB"
-[[disks.partition]]
-name = "data-a"
-size = "rest"
-[[disks]]
-role = "second"
-serial = "LAYOUT1"
-[[disks.partition]]
-name = "bios-b"
-size = "1 MiB"
-firmware = "bios"
-[[disks.partition]]
-name = "boot-b"
-size = "256 MiB"
-[[disks.partition]]
-name = "data-b"
-size = "rest"
-[[raid]]
-name = "boot"
-level = 1
-metadata = "1.0"
-members = ["boot-a", "boot-b"]
-filesystem = "ext4"
-mount = "/boot"
-"""
+
+
+def mirror(*, boot: bool) -> str:
+    """Two disks for a BIOS with an array of everything, and perhaps one of its own for /boot before it."""
+    text, parts = "", ["boot", "data"] if boot else ["data"]
+    for letter, role, serial in (("a", "first", "LAYOUT0"), ("b", "second", "LAYOUT1")):
+        text += f'[[disks]]\nrole = "{role}"\nserial = "{serial}"\n'
+        text += f'[[disks.partition]]\nname = "bios-{letter}"\nsize = "1 MiB"\nfirmware = "bios"\n'
+        for part in parts:
+            size = "256 MiB" if part == "boot" else "rest"
+            text += f'[[disks.partition]]\nname = "{part}-{letter}"\nsize = "{size}"\n'
+    for part in parts:
+        text += f'[[raid]]\nname = "{part}"\nlevel = 1\nmembers = ["{part}-a", "{part}-b"]\n'
+        if part == "boot":
+            text += 'metadata = "1.0"\nfilesystem = "ext4"\nmount = "/boot"\n'
+    return text
+
+
 RAID_LVM = Layout(
     "raid1-lvm",
     Firmware.BIOS,
     (2 * GIB, 2 * GIB),
-    TWO
+    mirror(boot=True)
     + """
-[[raid]]
-name = "data"
-level = 1
-members = ["data-a", "data-b"]
 [[lvm]]
 name = "vg"
 members = ["data"]
@@ -197,31 +176,8 @@ RAID_LVM_BOOT = Layout(
     Firmware.BIOS,
     (GIB, GIB),
     # GRUB reads its own files, kernel and initramfs from a logical volume on a mirror of metadata 1.2.
-    """
-[[disks]]
-role = "first"
-serial = "LAYOUT0"
-[[disks.partition]]
-name = "bios-a"
-size = "1 MiB"
-firmware = "bios"
-[[disks.partition]]
-name = "data-a"
-size = "rest"
-[[disks]]
-role = "second"
-serial = "LAYOUT1"
-[[disks.partition]]
-name = "bios-b"
-size = "1 MiB"
-firmware = "bios"
-[[disks.partition]]
-name = "data-b"
-size = "rest"
-[[raid]]
-name = "data"
-level = 1
-members = ["data-a", "data-b"]
+    mirror(boot=False)
+    + """
 [[lvm]]
 name = "vg"
 members = ["data"]
