@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 from appliance.errors import Problem
@@ -18,6 +19,7 @@ ARCHIVE = b"!<arch>\n"
 X86 = (3, 62)
 """EM_386 and EM_X86_64 (ELF, e_machine)."""
 OBJDUMP = ("objdump", "--disassemble", "--disassembler-options=intel", "--no-show-raw-insn", "--wide")
+FENCE = ("lfence", "sse2")
 SHOWN = 10
 PART = ".part-"
 
@@ -53,13 +55,18 @@ def _uses(lines: Iterable[bytes], name: str, declared: frozenset[str]) -> list[U
     plain = frozenset(word.encode() for word in instruction_sets.plain(declared))
     found: dict[tuple[bytes, str], Use] = {}
     function = b""
-    for line in lines:
+    before = at_fence = b""
+    for line in chain(lines, (b"\n",)):
+        if at_fence:
+            if not _is_trap(at_fence, line):
+                found.setdefault((function, FENCE[1]), Use(name, function.decode(), FENCE[1], FENCE[0]))
+            at_fence = b""
         place = line.find(b":\t")
         if place < 0:
             if line.endswith(b">:\n"):
                 function = line[line.index(b"<") + 1 : -3]
             continue
-        text = line[place + 2 :]
+        text, previous, before = line[place + 2 :], before, line
         # Nearly every line ends here; the others have a wide register, or are looked up.
         if b"mm" not in text and text.split(None, 1)[0] in plain:
             continue
@@ -67,8 +74,23 @@ def _uses(lines: Iterable[bytes], name: str, declared: frozenset[str]) -> list[U
         instruction = " ".join(text.decode().partition("#")[0].split())
         need = instruction_sets.needs(instruction)
         if need and need not in declared and (function, need) not in found:
-            found[function, need] = Use(name, function.decode(), need, instruction)
+            if (instruction, need) == FENCE:
+                at_fence = previous or line
+            else:
+                found[function, need] = Use(name, function.decode(), need, instruction)
     return list(found.values())
+
+
+def _is_trap(before: bytes, after: bytes) -> bool:
+    """Do these lines around an lfence make it the loop that a retpoline keeps guesses of a processor in?
+
+    `pause; lfence; jmp` back to the pause, jumped over by the call before it: no processor ever carries it
+    out, and one that guesses nothing does not even see it.
+    Source: gcc(1), -mindirect-branch=thunk; Intel, Retpoline: A Branch Target Injection Mitigation, 2018.
+    """
+    address, _, text = before.partition(b":\t")
+    jump = after.partition(b":\t")[2].split()
+    return text.strip() == b"pause" and jump[:2] == [b"jmp", address.strip()]
 
 
 def is_code(start: bytes) -> bool:

@@ -44,6 +44,20 @@ def test_it_is_found_in_a_stripped_file_and_in_a_static_library(tmp_path: Path) 
     assert is_code((tmp_path / "libone.a").read_bytes()[:20])
 
 
+def test_the_trap_of_a_retpoline_is_never_carried_out_and_any_other_lfence_is(tmp_path: Path) -> None:
+    harden = ("-mindirect-branch=thunk", "-mfunction-return=thunk", "-s", "-fno-asynchronous-unwind-tables")
+    call = "int call(int (*one)(void)) { return one() + 1; }\n"
+    file = library(tmp_path, SOURCE + call, *harden)
+    listing = run(["objdump", "--disassemble", "--no-show-raw-insn", file]).stdout
+    assert "lfence" in listing and "pause" in listing
+    assert scan(file, "hardened", PENTIUM2) == []
+    for wrong in ("lfence", "1: pause\nlfence\njmp 2f\n2: nop", "pause\n1: lfence\njmp 1b"):
+        lines = wrong.replace("\n", "\\n")
+        fence = library(tmp_path, f'void wait(void) {{ __asm__ volatile("{lines}"); }}\n')
+        (use,) = scan(fence, "fence", PENTIUM2)
+        assert (use.function, use.instruction, use.extension) == ("wait", "lfence", "sse2")
+
+
 def test_a_function_of_the_static_c_library_that_is_chosen_at_run_time_is_no_objection(
     tmp_path: Path,
 ) -> None:
