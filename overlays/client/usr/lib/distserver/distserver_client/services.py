@@ -84,6 +84,10 @@ RESTART: Mapping[Init, tuple[tuple[str, ...], ...]] = {
 FORGET = ("rc-service", "NAME", "zap")
 """OpenRC takes a service for stopped."""
 
+BETWEEN_STARTS = "activating"
+"""What systemd calls a unit whose start was done with, and that waits for the next one (Restart=)."""
+AGAIN = "it ends, and is started again and again"
+
 
 @dataclass(frozen=True)
 class Services:
@@ -164,10 +168,11 @@ class Services:
                 return f"{name} did not restart: {complaint}"
         deadline, began = time.monotonic() + self.probe_seconds, self._start_of(name)
         while True:
-            if complaint := self._ask(STATUS[self.init], name, STATUS_SECONDS) or self._ended(name):
+            complaint = self._ask(STATUS[self.init], name, STATUS_SECONDS) or self._ended(name)
+            if complaint == BETWEEN_STARTS or (not complaint and self._start_of(name) != began):
+                complaint = AGAIN
+            if complaint:
                 return f"{name} does not run after its restart: {complaint}"
-            if self._start_of(name) != began:
-                return f"{name} does not run after its restart: it ends, and is started again and again"
             if time.monotonic() >= deadline:
                 break
             time.sleep(STEP_SECONDS)
