@@ -29,8 +29,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def tftp_root(tmp_path: Path) -> Path:
-    """What a TFTP server may send, and what it may not."""
+def tftp_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a TFTP server may send, and what it may not. A test that is held up sees nothing repeated."""
+    for name in ("FIRST_RTO_SECONDS", "SHORTEST_RTO_SECONDS"):
+        monkeypatch.setattr(f"pxe.tftp.{name}", 4.0)
     (tmp_path / "file").write_bytes(b"x" * 1024)
     (tmp_path / "directory").mkdir()
     (tmp_path / "link").symlink_to("/etc/passwd")

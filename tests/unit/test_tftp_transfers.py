@@ -220,6 +220,8 @@ def test_a_client_that_large_packets_do_not_reach_gets_small_ones_the_next_time(
     tftp_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pxe.tftp.STUCK_SECONDS", 0.1)
+    for name in ("FIRST_RTO_SECONDS", "SHORTEST_RTO_SECONDS"):
+        monkeypatch.setattr(f"pxe.tftp.{name}", 0.1)
     (tftp_root / "long").write_bytes(b"y" * 3000)
 
     async def talk(served: Served, caller: Caller) -> None:
