@@ -96,7 +96,8 @@ class BootDesk:
             return target
         machine = self.store.machines.get(mac)
         own = self._own_release(machine) if machine else None
-        narrow = newest.narrow if target.release == newest.wide != own else ""
+        of_strangers = target.release == newest.wide != own
+        narrow, arm64 = (newest.narrow, newest.arm64) if of_strangers else ("", "")
         profile = self.live.now().profiles.get(machine.profile) if machine and machine.profile else None
         words = [f"distserver={here}", f"BOOTIF=01-{mac.replace(':', '-')}"]
         if machine and machine.rescue:
@@ -108,7 +109,7 @@ class BootDesk:
             words += [f"distserver.name={name}", f"distserver.token={self.lending.token(mac)}"]
             words.append("distserver.mode=compile-node")
         words.append(profile.kernel_arguments if profile else "console=tty0 console=ttyS0,115200")
-        return NetBoot(target.release, " ".join(words), target.reason, narrow)
+        return NetBoot(target.release, " ".join(words), target.reason, narrow, arm64)
 
     def record(
         self,

@@ -202,6 +202,8 @@ class NetBoot:
     reason: str
     narrow: str = ""
     """The release to boot instead where the processor is an x86 of 32 bits; empty: the same."""
+    arm64: str = ""
+    """The same for an arm64."""
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ def sign_boot_files(
     loader = LOADERS.get(processor)
     if loader is None:
         return f"there is no boot loader for {processor}, expected one of {', '.join(sorted(LOADERS))}"
+    if not loader.exists() and processor != "x64":
+        return f"{loader} is missing: it comes from Debian's systemd-boot-efi for {processor}"
     if not loader.exists():
         raise Problem(f"{loader} is missing", hint="apt-get install systemd-boot-efi")
     keys.sign(kernel, out / SIGNED_KERNEL)

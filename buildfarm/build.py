@@ -33,6 +33,7 @@ from buildfarm.boot_files import sign_boot_files
 from buildfarm.compiling import Compiled, WrongObjects, compile_profile, made_of, recall
 from buildfarm.failures import Failure, classify_resolver
 from buildfarm.inspection import Inspector
+from buildfarm.installer import has_programs
 from buildfarm.kernel import Kernel
 from buildfarm.manifest import Manifest
 from buildfarm.order import Order, PackageLedger, Progress, Report, Tools, take_order
@@ -273,14 +274,16 @@ def _content(order: Order, attempt: Attempt, compiled: Compiled, listing: str) -
     signed = _signed(order, keys, out) if keys else {}
     enrolment = keys.enrolment() if keys and order.site.secure_boot.enroll else {}
     with root.view(build_sandbox(order, attempt)) as merged:
+        source, target = order.build_stage.root, merged
         if order.target:
-            order.tools.make_small_installer(merged / order.target.relative_to("/"), out / "installer")
+            # The build stage runs on this processor; what is installed runs on the machine's.
+            source, target = order.install_stage.root, merged / order.target.relative_to("/")
+        if order.target and not has_programs(source):
+            order.tools.make_small_installer(target, out / "installer")
         else:
-            order.tools.make_installer(
-                order.build_stage.root, merged, public_key, out / "installer", shelf, enrolment
-            )
+            order.tools.make_installer(source, target, public_key, out / "installer", shelf, enrolment)
         if order.profile.disk.needs_programs:
-            order.tools.make_storage(order.build_stage.root, merged, out / STORAGE)
+            order.tools.make_storage(source, target, out / STORAGE)
             signed = {**signed, STORAGE: out / STORAGE}
     names = ("Packages", "bases", "client.tar", "installer", "kernel", machine_portage.FILE, "portage.tar")
     return release.Content(

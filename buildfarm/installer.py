@@ -71,7 +71,7 @@ def build_installer(
     spare = [host] if host is not None and same_machine(host, build_root) else []
     roots = [root for root in (target_root, build_root, *spare) if root is not None]
     # All from one root, since their libraries share one directory.
-    source = next((root for root in (build_root, *spare) if _has_programs(root)), build_root)
+    source = next((root for root in (build_root, *spare) if has_programs(root)), build_root)
     entries = [
         *_skeleton(public_key),
         *overlay_entries(overlay("installer")),
@@ -167,7 +167,8 @@ def _programs(root: Path) -> list[Entry]:
     return list(found.values())
 
 
-def _has_programs(root: Path) -> bool:
+def has_programs(root: Path) -> bool:
+    """Are all of PROGRAMS in a root?"""
     return all(View((root,)).program(name) for name in PROGRAMS)
 
 

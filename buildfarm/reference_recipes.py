@@ -39,6 +39,8 @@ class Machine:
     """Debian packages of further compilers."""
     left_out: tuple[str, ...] = ()
     """Parts of those that no machine needs."""
+    installs: tuple[str, ...] = ()
+    """Debian packages that make its install stage one that an installer can be made of: for a cross root."""
     ported: bool = True
     """Debian's release has packages for it. Without them a root of it is what its cross compiler brings."""
 
@@ -61,6 +63,8 @@ MACHINES: Mapping[str, Machine] = {
     "aarch64": Machine(
         *("arm64", "aarch64-linux-gnu", "aarch64-linux-gnu", "aarch64-unknown-linux-gnu", "lib64"),
         loaders=("grub-efi-arm64-bin",),
+        installs=("dosfstools", "e2fsprogs", "fdisk"),
+        left_out=("/usr/lib/grub/arm64-efi/monolithic/*",),
     ),
     "sparc64": Machine(
         *("sparc64", "sparc64-linux-gnu", "sparc64-linux-gnu", "sparc64-unknown-linux-gnu", "lib64"),
@@ -222,7 +226,7 @@ def _install_recipe(machine: Machine) -> Recipe:
             *("python3", "mount", "passwd", "bzip2", "xz-utils", "zstd", "wget", "gpg", "gpg-agent", "gpgv"),
             # The machine makes its own key; diff3 and mount(8) with loop devices are there anyway.
             "openssl",
-            *("grub2-common", *machine.loaders),
+            *("grub2-common", *machine.loaders, *machine.installs),
         ),
         leave_out=(*DOCUMENTS, "/usr/share/i18n/*", f"/{libraries}/gconv/*", *machine.left_out),
         # dpkg's own path-exclude of Python's test directory breaks its postinst, so this comes afterwards.

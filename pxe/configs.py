@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from appliance.grub import EFI_LOADERS, grub_quoted, words
 from appliance.model import BootTarget, LocalBoot, NetBoot, Silence
 from pxe.policy import Here
-from pxe.script import plain
+from pxe.script import on_arm64, plain
 
 GRUB_MODULES = (
     "normal", "configfile", "echo", "test", "net", "tftp", "http", "linux", "boot", "minicmd",
@@ -23,6 +23,9 @@ def grub(target: BootTarget, mac: str, here: Here) -> str:
     match target:
         case NetBoot():
             lines = _grub_netboot(target, mac, here)
+            if target.arm64:
+                other = _grub_netboot(on_arm64(target), mac, here)
+                lines = ['if [ "$grub_cpu" = "arm64" ]; then', *other, "else", *lines, "fi"]
         case LocalBoot(reason):
             lines = _grub_local(reason)
         case Silence(reason):

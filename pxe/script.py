@@ -58,7 +58,26 @@ def wait_script(mac: str, here: Here, *, seconds: int, before: int, since: float
     return "\n".join([_MAGIC, *lines, ""])
 
 
+def on_arm64(target: NetBoot) -> NetBoot:
+    """What an arm64 boots instead. Its firmware says where its console is; an x86's is not there."""
+    words = (word for word in target.arguments.split() if not word.startswith("console="))
+    return NetBoot(target.arm64, " ".join(words), target.reason)
+
+
 def _netboot(target: NetBoot, mac: str, here: Here) -> list[str]:
+    if not target.arm64:
+        return _netboot_x86(target, mac, here)
+    other = on_arm64(target)
+    return [
+        "iseq ${buildarch} arm64 || goto x86",
+        *_boot(other, other.release, mac, here, "arm64"),
+        *GIVING_UP,
+        ":x86",
+        *_netboot_x86(target, mac, here),
+    ]
+
+
+def _netboot_x86(target: NetBoot, mac: str, here: Here) -> list[str]:
     if not target.narrow:
         return [*_boot(target, target.release, mac, here), *GIVING_UP]
     return [

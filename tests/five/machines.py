@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from appliance.boards import PC, PENTIUM2, UEFI_SECURE, UEFI_X64
+from appliance.boards import PC, PENTIUM2, UEFI_ARM64, UEFI_SECURE, UEFI_X64
 from appliance.model import Firmware
 from appliance.vm import DiskInterface, Vm, VmDisk
 from tests.five.seen import BEGIN, END, STANDS, STANDS_END, Seen, between, table
@@ -32,6 +32,8 @@ class Contender:
     """Its profile is given to it beforehand: the discovery image of the others does not run on it."""
     enrolled: bool = False
     """Its firmware has the site's Secure Boot keys, which are made first when the site has none."""
+    boot_program: str = ""
+    """The processor whose GRUB is fetched for it (`distserver bootprograms fetch`), where it is no x86."""
     says: tuple[str, ...] = ()
     """What its console shows in this order from the end of the installation on, before it is up."""
 
@@ -127,6 +129,20 @@ def pentium2(place: Place) -> Vm:
     )
 
 
+def arm64(place: Place) -> Vm:
+    return Vm(
+        "arm64",
+        place.directory,
+        Firmware.UEFI,
+        board=UEFI_ARM64,
+        mac="52:54:00:77:05:06",
+        tap=place.tap,
+        memory_mb=1024,
+        processors=2,
+        disks=disks(place, DiskInterface.VIRTIO, "ARMDISK"),
+    )
+
+
 NOT_YET = "`make five` does not switch it on yet"
 FIVE: Mapping[str, str] = {
     "xeon-scsi": "server, custom dual Xeon, 2 GB, two SCSI disks, BIOS",
@@ -134,8 +150,9 @@ FIVE: Mapping[str, str] = {
     "dell-client": "client, Dell, UEFI with Secure Boot, SATA disk",
     "pentium2": "client, Pentium II 450 MHz, small IDE disk, BIOS",
     "ultra10": "Sun Ultra 10, 1 GB, 8 GB disk, OpenBoot",
+    "arm64": "a sixth: arm64, UEFI, virtio disk",
 }
-"""All of them, in the order of the table."""
+"""All of them in the order of the table, and one more that the founding mail did not know."""
 MACHINES: Mapping[str, Contender | Sun] = {
     "xeon-scsi": Contender(
         "xeon-scsi",
@@ -178,8 +195,15 @@ MACHINES: Mapping[str, Contender | Sun] = {
         "the machine's MAC, and what it gets lies in the machine's CD drive. Packages come from a second "
         "disk, the medium of the release",
     ),
+    "arm64": Contender(
+        "arm64",
+        arm64,
+        "QEMU's virt with AAVMF and its model Cortex-A57, virtio's disk and network card, no screen; its "
+        "boot program is GRUB, and its packages are cross-compiled",
+        boot_program="arm64",
+    ),
 }
-"""Those that can be switched on. The discovery image of the Contenders serves any x86-64 processor."""
+"""Those that can be switched on."""
 
 
 def page(text: str, seen: Mapping[str, Seen]) -> str:

@@ -43,7 +43,7 @@ def set_stage(place: Path) -> Scene:
 
 
 def build(scene: Scene, profiles: Sequence[str]) -> dict[str, str]:
-    """The release of each profile, built if it is not yet; the last one's installer serves the unknown."""
+    """The release of each profile, built if it is not yet."""
     made = {}
     for profile in profiles:
         result = scene.services().building.build(profile, lambda said: print(f"five: {said}", flush=True))
@@ -78,9 +78,11 @@ def play(names: Sequence[str], machines: Mapping[str, Contender | Sun]) -> list[
     if any(one.enrolled for one in contenders) and not secure_boot.keys.exist:
         secure_boot.init()
     releases = build(scene, profiles)
-    probed = releases[contenders[-1].profile] if contenders else ""
+    probed = next((releases[one.profile] for one in reversed(contenders) if not one.boot_program), "")
     accel = probed_accelerator(scene.tree, probed) if probed else Accel.TCG
     scene = own_store(scene, releases)
+    for cpu in {each.boot_program for each in contenders} - {""}:
+        scene.services().boot_programs.fetch(cpu, lambda said: print(f"five: {said}", flush=True))
     taps = min(AT_A_TIME, len(names))
     with (
         lan("five", taps=taps, clients={sun.FIRMWARE_ROOM: ""}) as net,

@@ -45,21 +45,22 @@ def test_an_unknown_machine_is_discovered_matched_and_must_wait_for_a_person(des
     assert stages(desk) == ["discovered done", "assigned done"]
 
 
-def test_an_unknown_machine_is_offered_installers_of_both_kinds_of_x86(desk: BootDesk, site: Path) -> None:
-    old, other = "20260102-00000000000b", "20260103-00000000000c"
-    for name, arch in (("old", "x86"), ("sun", "sparc")):
+def test_an_unknown_machine_is_offered_an_installer_for_each_processor(desk: BootDesk, site: Path) -> None:
+    old, other, arm64 = "20260102-00000000000b", "20260103-00000000000c", "20260104-00000000000d"
+    for name, arch in (("old", "x86"), ("sun", "sparc"), ("board", "arm64")):
         file = site / "profiles" / name / "profile.toml"
         file.parent.mkdir()
         file.write_text(f'arch = "{arch}"\nparent = ["amd64"]\n')
     desk.store.releases.add(Release(old, "old", 2.0, "distserver:0123", 3, 100))
     desk.store.releases.add(Release(other, "sun", 3.0, "distserver:0123", 3, 100))
+    desk.store.releases.add(Release(arm64, "board", 4.0, "distserver:0123", 3, 100))
     target = desk.script_target(MAC, Firmware.BIOS, HERE)
     assert isinstance(target, NetBoot)
-    assert (target.release, target.narrow) == (RELEASE, old)
+    assert (target.release, target.narrow, target.arm64) == (RELEASE, old, arm64)
     arm(desk)
     target = desk.script_target(MAC, Firmware.BIOS, HERE)
     assert isinstance(target, NetBoot)
-    assert (target.release, target.narrow) == (RELEASE, "")
+    assert (target.release, target.narrow, target.arm64) == (RELEASE, "", "")
 
 
 def test_in_a_loop_a_change_and_its_events_are_seen_together(desk: BootDesk) -> None:

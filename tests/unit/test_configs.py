@@ -19,7 +19,12 @@ from pxe.policy import Here
 HERE = Here(IPv4Address("10.77.0.2"), 80)
 MAC = "52:54:00:77:00:01"
 NETBOOT = NetBoot("20260101-ab", 'quiet console=ttyS0 dyndbg="file a.c +p"', "armed by rule")
-TARGETS: tuple[BootTarget, ...] = (NETBOOT, LocalBoot("installed"), Silence("it's unknown"))
+TARGETS: tuple[BootTarget, ...] = (
+    NETBOOT,
+    NetBoot("1", "quiet", "unknown", arm64="2"),
+    LocalBoot("installed"),
+    Silence("it's unknown"),
+)
 NASTY = 'it\'s; reboot\nboot || true && $(x) `y` ${z} "q" # \\ { } \x1b[2J ü'
 
 
@@ -41,6 +46,13 @@ def test_grub_boots_kernel_and_installer_by_http_and_else_by_tftp() -> None:
         "echo 'DistServer: giving up, booting the next device'",
         "exit",
     ]
+
+
+def test_grub_of_an_arm64_has_its_own_installer_and_no_console_of_a_pc() -> None:
+    both = grub(NetBoot("1-wide", "quiet console=ttyS0", "unknown", arm64="2-arm"), MAC, HERE).splitlines()
+    arm = grub(NetBoot("2-arm", "quiet", "unknown"), MAC, HERE).splitlines()
+    others = grub(NetBoot("1-wide", "quiet console=ttyS0", "unknown"), MAC, HERE).splitlines()
+    assert both == ['if [ "$grub_cpu" = "arm64" ]; then', *arm[:-1], "else", *others[:-1], "fi", "exit"]
 
 
 def test_grub_uses_tftp_alone_when_http_has_another_port_than_grub_knows() -> None:
@@ -79,7 +91,7 @@ def test_pxelinux_boots_kernel_and_installer_of_the_release() -> None:
     ]
 
 
-@pytest.mark.parametrize(("target", "line"), [(TARGETS[1], "LOCALBOOT 0"), (TARGETS[2], "LOCALBOOT -1")])
+@pytest.mark.parametrize(("target", "line"), [(TARGETS[2], "LOCALBOOT 0"), (TARGETS[3], "LOCALBOOT -1")])
 def test_pxelinux_goes_on_with_the_disk_or_the_next_device(target: BootTarget, line: str) -> None:
     assert pxelinux(target).splitlines()[-1].strip() == line
 

@@ -176,6 +176,19 @@ def test_other_machines_and_releases_get_grub(
     assert "grub-install is not in the installed system" in partitioned.sh(script, ok=(1,)).stdout
 
 
+@pytest.mark.parametrize(
+    ("processor", "platform"), [("x86_64", "x86_64-efi"), ("i686", "x86_64-efi"), ("aarch64", "arm64-efi")]
+)
+def test_grub_is_the_one_for_the_machines_firmware(partitioned: Box, processor: str, platform: str) -> None:
+    lay(partitioned.path, {"target/usr/sbin/grub-install": "#!/bin/sh\n"})
+    (partitioned.path / "target/usr/sbin/grub-install").chmod(0o755)
+    stand_ins = "mount_inside() { :; }; grub_config() { :; }; inside() { echo inside: $*; }"
+    said = partitioned.sh(
+        f"{stand_ins}; processor={processor}; set -e; install_loader uefi /dev/nvme0n1"
+    ).stdout
+    assert f"grub-install --target={platform} --efi-directory=/boot/efi" in said
+
+
 @pytest.mark.parametrize(("setup_mode", "enrolled"), [(1, True), (0, False)])
 def test_keys_are_enrolled_only_in_setup_mode(
     partitioned: Box, server: Server, setup_mode: int, enrolled: bool

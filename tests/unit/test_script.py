@@ -53,6 +53,17 @@ def test_a_processor_without_long_mode_gets_the_installer_that_runs_on_it() -> N
     assert {f":{goal}" for goal in goals} <= set(labels)
 
 
+def test_an_arm64_gets_its_own_installer_and_no_console_of_a_pc() -> None:
+    target = NetBoot("wide", "quiet console=tty0 console=ttyS0,115200", "unknown", "narrow", "arm")
+    arm, _, others = render(target, MAC, HERE).partition("\n:x86\n")
+    assert arm.splitlines()[1] == "iseq ${buildarch} arm64 || goto x86"
+    assert "/r/arm/kernel" in arm and "/r/wide/" not in arm and "console=" not in arm and "quiet" in arm
+    assert f"#!ipxe\n{others}" == render(NetBoot("wide", target.arguments, "unknown", "narrow"), MAC, HERE)
+    labels = [line for line in f"{arm}\n:x86\n{others}".splitlines() if line.startswith(":")]
+    assert len(labels) == len(set(labels)) == 6 * ATTEMPTS + 2
+    assert arm.splitlines()[-1] == others.splitlines()[-1] == "exit 1"
+
+
 def test_local_boot_uses_the_first_disk_on_bios_and_our_grub_on_uefi() -> None:
     assert render(LocalBoot("installed"), MAC, HERE).splitlines() == [
         "#!ipxe",

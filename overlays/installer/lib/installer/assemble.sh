@@ -60,12 +60,14 @@ assemble() { # in the plan's order, each after what it is made of
 make_raid() { # device, level, metadata, name, members ...
 	device=$1 level=$2 metadata=$3 name=$4
 	shift 4
-	offset=
+	offset= bitmap=--bitmap=none
 	[ "$metadata" != 1.2 ] || offset=--data-offset=1M
+	# Without copies there is nothing to bring up to date, and mdadm refuses the word.
+	[ "$level" != 0 ] || bitmap=
 	if [ "$metadata" = 0.90 ]; then about=; else about="--homehost=any --name=$name"; fi
 	# shellcheck disable=SC2086 # options
 	"$storage/mdadm" --create "$device" --run --force --quiet --level="$level" --metadata="$metadata" $about \
-		--bitmap=none $offset --raid-devices=$# "$@"
+		$bitmap $offset --raid-devices=$# "$@"
 	wait_for_block "$device"
 }
 

@@ -127,12 +127,19 @@ install_loader() { # bios|uefi, disks ...: each of them starts the machine witho
 	uefi)
 		for place in $(esps); do
 			# --removable: the place every firmware looks at, also after its settings were lost.
-			grub_install --target=x86_64-efi --efi-directory="$place" --boot-directory=/boot --removable --no-nvram
+			grub_install --target="$(uefi_platform)" --efi-directory="$place" --boot-directory=/boot --removable --no-nvram
 		done
 		;;
 	esac
 	mkdir -p "$target/boot/grub"
 	grub_config >"$target/boot/grub/grub.cfg"
+}
+
+uefi_platform() { # as GRUB calls it
+	case ${processor:-$(uname -m)} in
+	aarch64) echo arm64-efi ;;
+	*) echo x86_64-efi ;;
+	esac
 }
 
 esps() { # where the plan mounts EFI system partitions, one for each disk that has one
