@@ -24,7 +24,10 @@ def post(url: str, message: bytes, headers: Mapping[str, str], *, seconds: float
             try:
                 status, reason = _ask(parts, sock, message, headers)
             except (OSError, http.client.HTTPException, ValueError) as failed:
-                return Answer(None, late if cut.is_set() else _why(failed))
+                # The handshake has the same time as the whole, and either may end first.
+                return Answer(
+                    None, late if cut.is_set() or isinstance(failed, TimeoutError) else _why(failed)
+                )
             if cut.is_set():
                 # An answer that is cut off in its headers looks whole to http.client.
                 return Answer(None, late)
