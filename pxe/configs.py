@@ -81,7 +81,10 @@ def _grub_local(reason: str) -> list[str]:
     return [
         *lines,
         '  if search --no-floppy --file --set=disk "$loader"; then',
-        '    chainloader "($disk)$loader"',
+        # It tells a program that it came from $root, whatever its name says (loader/efi/chainloader.c); from the
+        # network, the installed GRUB would look for its partition there.
+        '    set root="$disk"',
+        '    chainloader "$loader"',
         "    boot",
         "  fi",
         "else",

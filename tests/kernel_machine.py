@@ -32,7 +32,7 @@ class KernelMachine:
     root: Path
     signed: bool = False
     above: str = "/boot"
-    """What GRUB writes before names in /boot; empty: it is a file system of its own."""
+    """What GRUB calls /boot; empty: it is a file system of its own."""
     writable: bool = True
     """Whether GRUB can write its environment block."""
     counts: bool = True
@@ -108,8 +108,8 @@ class KernelMachine:
             assert found.other and found.other.id == values["trial"]
             entry = found.other
         line = next(line for line in text.splitlines() if line.startswith(f"  linux {entry.kernel} "))
-        above = self.root if self.above else self.root / "boot"
-        return above / entry.kernel.lstrip("/"), line.partition(entry.kernel)[2]
+        assert entry.kernel.startswith(f"{self.above}/")
+        return self.root / "boot" / entry.kernel[len(self.above) + 1 :], line.partition(entry.kernel)[2]
 
     def _signed_entry(self) -> tuple[Path, str]:
         """As systemd-boot sorts and counts (systemd, src/boot/efi/boot.c, config_entry_compare())."""

@@ -127,7 +127,7 @@ def test_a_good_kernel_becomes_the_machines_own(tmp_path: Path, signed: bool) ->
 
 
 @KINDS
-@pytest.mark.parametrize("above", ["/boot", ""])
+@pytest.mark.parametrize("above", ["/boot", "", "/@/boot", "/@boot"])
 def test_a_kernel_that_does_not_come_up_is_started_twice_and_given_up(
     tmp_path: Path, signed: bool, above: str
 ) -> None:

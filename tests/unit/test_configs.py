@@ -64,6 +64,7 @@ def test_grub_finds_the_local_disk_on_bios_and_on_each_kind_of_uefi() -> None:
     assert text.startswith("echo 'DistServer: booting from the local disk: installed'\n")
     for cpu, loader in (("x86_64", "BOOTX64"), ("i386", "BOOTIA32"), ("arm64", "BOOTAA64")):
         assert f'if [ "$grub_cpu" = "{cpu}" ]; then set loader=/EFI/BOOT/{loader}.EFI; fi' in text
+    assert '    set root="$disk"\n    chainloader "$loader"\n    boot\n' in text
     assert text.endswith("exit\n") and "set root=(hd0)\n  chainloader +1\n  boot\n" in text
 
 

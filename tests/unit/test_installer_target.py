@@ -65,6 +65,20 @@ def test_grub_names_the_kernel_from_a_boot_partition_of_its_own(partitioned: Box
     assert "serial" not in text
 
 
+@pytest.mark.parametrize(
+    ("place", "name"), [("/", "/@sys/boot/"), ("/boot", "/@sys/")], ids=["whole system", "boot alone"]
+)
+def test_grub_names_the_kernel_from_the_top_of_a_btrfs(partitioned: Box, place: str, name: str) -> None:
+    plan = plan_text().replace("/boot/efi", "/efi")
+    lines = [line for line in plan.splitlines(keepends=True) if not line.endswith(f" {place}\n")]
+    partitioned.plan("".join([*lines, f"mount /dev/nvme0n1p3 {place} compress=zstd:1,subvol=@sys\n"]))
+    lay(partitioned.path, {"kernel": "/boot/vmlinuz-6\n", "kernel.arguments": "quiet\n"})
+    lay(partitioned.path, {"target/boot/initramfs-6.img": ""})
+    text = partitioned.sh("set -e; grub_config").stdout
+    assert f"  linux {name}vmlinuz-6 root=" in text
+    assert f"  initrd {name}initramfs-6.img\n" in text
+
+
 def test_a_kernel_that_is_not_the_releases_ends_the_step(partitioned: Box) -> None:
     lay(partitioned.path, {"target/boot/vmlinuz-5": "old", "target/etc/x": "", "manifest.sig": ""})
     (partitioned.path / "target/var/lib/distserver").mkdir(parents=True)

@@ -77,16 +77,25 @@ root_argument() { # what the kernel, or its initramfs, is told of the root
 	fi
 }
 
+grub_name() { # file below /boot: GRUB's paths begin at the file system that holds it, whatever subvolume is mounted
+	if has_mount /boot; then
+		echo "$(subvolume /boot)${1#/boot}"
+	else
+		echo "$(subvolume /)$1"
+	fi
+}
+
+subvolume() { # mount point: /NAME of its btrfs's subvolume, or nothing
+	awk -v place="$1" '$1 == "mount" && $3 == place { print $4 }' "$plan" | tr , '\n' | sed -n 's|^subvol=/*|/|p'
+}
+
 grub_config() {
 	root=$(root_argument)
 	arguments=$(cat "$work/kernel.arguments")
 	image=$(cat "$work/kernel")
-	# GRUB's paths begin at the file system that holds them.
 	initrd=$(initramfs "$image")
-	if has_mount /boot; then
-		image=${image#/boot}
-		initrd=${initrd#/boot}
-	fi
+	image=$(grub_name "$image")
+	[ -z "$initrd" ] || initrd=$(grub_name "$initrd")
 	case $arguments in
 	*console=ttyS*)
 		echo "if serial --unit=0 --speed=115200; then"

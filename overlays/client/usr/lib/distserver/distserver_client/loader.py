@@ -14,7 +14,8 @@ from distserver_client.menu import MOST_TRIES, Entry, Menu
 MENU = "boot/grub/grub.cfg"
 BLOCK = "boot/grub/grubenv"
 ESP = "boot/efi"
-KEPT = "boot/distserver"
+COPIES = "distserver"
+KEPT = f"boot/{COPIES}"
 
 
 class Loader(Protocol):
@@ -136,8 +137,7 @@ class Grub:
     def _entry(self, image: Image, like: str) -> Entry:
         """Of copies of a kernel; `like`: a name of one as GRUB has it."""
         kept = kernel_files.keep(image, self.root / KEPT / image.id)
-        above = "/boot" if like.startswith("/boot/") else ""
-        place = f"{above}/distserver/{image.id}"
+        place = f"{_above(like)}/{COPIES}/{image.id}"
         initrd = f"{place}/{kept.initramfs.name}" if kept.initramfs else ""
         return Entry(image.id, f"Gentoo, Linux {image.version}", f"{place}/{kept.kernel.name}", initrd)
 
@@ -150,9 +150,15 @@ class Grub:
         return beside, why
 
     def _file(self, name: str) -> Path:
-        """The file that GRUB means: below / or, with a file system of its own, below /boot."""
-        return (
-            self.root / name.lstrip("/")
-            if name.startswith("/boot/")
-            else self.root / "boot" / name.lstrip("/")
-        )
+        """The file that GRUB means."""
+        return self.root / "boot" / name.removeprefix(_above(name)).lstrip("/")
+
+
+def _above(name: str) -> str:
+    """What GRUB calls the machine's /boot, from what it calls a kernel there or one of our copies.
+
+    `/boot`; nothing when it has a file system of its own; in a subvolume of btrfs that is before it (`/@/boot`).
+    """
+    directory = name.rpartition("/")[0]
+    of_copies = directory.rpartition("/")[0]
+    return of_copies.removesuffix(f"/{COPIES}") if of_copies.endswith(f"/{COPIES}") else directory
