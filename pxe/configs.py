@@ -81,8 +81,8 @@ def _grub_local(reason: str) -> list[str]:
     return [
         *lines,
         '  if search --no-floppy --file --set=disk "$loader"; then',
-        # It tells a program that it came from $root, whatever its name says (loader/efi/chainloader.c); from the
-        # network, the installed GRUB would look for its partition there.
+        # It tells a program that it came from $root, whatever its name says (loader/efi/chainloader.c): the
+        # installed GRUB would look for its partition on the network.
         '    set root="$disk"',
         '    chainloader "$loader"',
         "    boot",
