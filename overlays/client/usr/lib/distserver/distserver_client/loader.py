@@ -157,7 +157,7 @@ class Grub:
 def _above(name: str) -> str:
     """What GRUB calls the machine's /boot, from what it calls a kernel there or one of our copies.
 
-    `/boot`; nothing when it has a file system of its own; in a subvolume of btrfs with that before it (`/@/boot`).
+    `/boot`; nothing when that is a file system of its own; `/@/boot` in a subvolume of btrfs.
     """
     directory = name.rpartition("/")[0]
     of_copies = directory.rpartition("/")[0]
