@@ -2,11 +2,11 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from appliance.boards import PENTIUM2
+from appliance.boards import PENTIUM2, UEFI_ARM64, Board
 from appliance.console import ConsoleClosed, ConsoleTimeout
 from appliance.demo import cache
 from appliance.errors import Problem
@@ -22,6 +22,7 @@ MOST_MIB = 512
 START_SECONDS = 240.0
 PROBE = "distserver: probe ok"
 ENDS = re.compile(f"{PROBE}|Kernel panic|System halted")
+BOARDS: Mapping[str, Board] = {"x86": PENTIUM2, "arm64": UEFI_ARM64}
 SUN_PROBE = "installer: started on sparc64"
 SUN_ENDS = re.compile(f"{SUN_PROBE}|Kernel panic")
 
@@ -43,12 +44,14 @@ def starts_with(release: Path, firmware: Firmware, arch: str) -> Callable[[int],
                 "floor",
                 Path(place),
                 firmware,
-                board=PENTIUM2 if arch == "x86" else None,
+                board=BOARDS.get(arch),
                 memory_mb=memory_mib,
                 direct=DirectBoot(
                     release / "kernel",
                     release / "installer",
-                    "console=ttyS0 mitigations=off distserver.probe",
+                    "distserver.probe"
+                    if arch == "arm64"
+                    else "console=ttyS0 mitigations=off distserver.probe",
                 ),
             )
             with power_on(vm) as on:
@@ -85,9 +88,15 @@ def main() -> int:
     newest: dict[str, Path] = {}
     for manifest in sorted((cache() / "state/releases").glob("*/manifest")):
         newest[parse(manifest.read_text()).arch] = manifest.parent
+    kinds = (
+        ("amd64", Firmware.BIOS),
+        ("amd64", Firmware.UEFI),
+        ("x86", Firmware.BIOS),
+        ("arm64", Firmware.UEFI),
+    )
     tried = [
         (arch, firmware, starts_with(newest[arch], firmware, arch))
-        for arch, firmware in (("amd64", Firmware.BIOS), ("amd64", Firmware.UEFI), ("x86", Firmware.BIOS))
+        for arch, firmware in kinds
         if arch in newest
     ]
     if "sparc" in newest:
