@@ -20,7 +20,7 @@ def facts_of(services: Services, mac: str, seen: Seen, *, run_by: str) -> Seen:
     events = [event for _, event in services.store.events.after(mac)]
     values: dict[str, Any] = {
         "firmware": facts.firmware.value + secure,
-        "processor": f"{facts.cpus} x {facts.cpu} ({run_by})",
+        "processor": f"{facts.cpus} x {facts.cpu or facts.arch} ({run_by})",
         "profile": machine.profile or "",
         "matched_by": matched(events),
         "release": machine.release or "",

@@ -259,6 +259,14 @@ def test_a_sparc_says_who_made_it_from_its_device_tree(box: Box) -> None:
     assert {"v9", "vis"} <= set(facts.cpu_flags)
 
 
+def test_an_arm_that_has_no_name_says_its_numbers(box: Box) -> None:
+    cpuinfo = "processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd07\n"
+    lay(box.path / "proc", {"meminfo": "MemTotal:  1000 kB\n", "cpuinfo": cpuinfo})
+    inner = Box(box.path, box.server, {"proc": str(box.path / "proc")})
+    facts = parse_facts(inner.sh(f"set -e; {FACTS}").stdout)
+    assert (facts.cpu, facts.cpus, facts.cpu_flags) == ("ARM 0x41 0xd07", 1, ("asimd", "fp"))
+
+
 SECTORS = 32768
 TABLE = "label: gpt\nstart=2048, size=8192\nstart=20480, size=8192\n"
 

@@ -185,7 +185,11 @@ cpuinfo_value() { # names, separated by |: what the first line that has one of t
 }
 
 cpu_facts() { # on x86, ARM and SPARC the same things have other names
-	echo "cpu $(cpuinfo_value "model name|cpu" | one_line)"
+	name=$(cpuinfo_value "model name|cpu" | one_line)
+	part=$(cpuinfo_value "CPU part" | one_word)
+	# An ARM says two numbers instead.
+	[ -n "$name" ] || [ -z "$part" ] || name="ARM $(cpuinfo_value "CPU implementer" | one_word) $part"
+	echo "cpu $name"
 	echo "arch $(uname -m | one_word)"
 	count=$(awk '
 		/^processor[ \t]*:/ { seen++ }
