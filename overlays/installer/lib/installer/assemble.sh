@@ -60,7 +60,8 @@ assemble() { # in the plan's order, each after what it is made of
 make_raid() { # device, level, metadata, name, members ...
 	device=$1 level=$2 metadata=$3 name=$4
 	shift 4
-	offset= bitmap=--bitmap=none
+	offset=
+	bitmap=--bitmap=none
 	[ "$metadata" != 1.2 ] || offset=--data-offset=1M
 	# Without copies there is nothing to bring up to date, and mdadm refuses the word.
 	[ "$level" != 0 ] || bitmap=
